@@ -1,0 +1,1 @@
+//! The HTTP server of every binary: TLS and basic authentication as in Prometheus' exporter-toolkit.

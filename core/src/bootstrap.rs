@@ -1,0 +1,1 @@
+//! One start-up order for all binaries.

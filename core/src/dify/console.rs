@@ -1,0 +1,1 @@
+//! Dify's own Monitoring page, to the unit.

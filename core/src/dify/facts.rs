@@ -1,0 +1,1 @@
+//! Values read out of the JSON columns: model and usage of a node, retrieval results, tool calls.

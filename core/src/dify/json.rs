@@ -1,0 +1,1 @@
+//! JSON as Dify stores it in text columns: not strict, perhaps cut, perhaps huge.

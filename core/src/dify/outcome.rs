@@ -1,0 +1,1 @@
+//! What a run's rows mean together: final statuses and the first cause of a failure.

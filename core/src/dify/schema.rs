@@ -1,0 +1,1 @@
+//! What this database offers: tables, columns, indexes, grants.

@@ -1,0 +1,1 @@
+//! Slow-moving figures: table sizes, database activity, documents, data sets, queues.

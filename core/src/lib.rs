@@ -1,0 +1,13 @@
+//! What the Dify Observe binaries share. The plumbing (everything but [`dify`]) does not know that Dify exists.
+
+pub mod admin;
+pub mod bootstrap;
+pub mod clock;
+pub mod dify;
+pub mod exit;
+pub mod labels;
+pub mod secret;
+pub mod settings;
+pub mod shutdown;
+pub mod state_dir;
+pub mod telemetry;

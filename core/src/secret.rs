@@ -1,0 +1,1 @@
+//! Text that never shows itself.

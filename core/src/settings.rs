@@ -1,0 +1,3 @@
+//! The one configuration of all binaries.
+
+pub mod follow;

@@ -1,0 +1,1 @@
+//! A binary's folder for what must survive a restart, locked.
