@@ -1,0 +1,1 @@
+//! The follower against a model of a database.
