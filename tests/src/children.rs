@@ -40,6 +40,14 @@ impl Guard {
     }
 }
 
+impl Guard {
+    /// Ends the guard without its clean-up: what it watched is gone, and its process id may soon belong to another.
+    pub(crate) fn disarm(mut self) {
+        // It is waited for by the destructor.
+        let _ = self.0.kill();
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
