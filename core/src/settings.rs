@@ -97,6 +97,8 @@ impl Settings {
         for (section, result) in sections {
             result.map_err(|(key, problem)| invalid(format!("{section}.{key}"), problem))?;
         }
+        crate::labels::LabelRules::from_settings(&self.labels)
+            .map_err(|error| invalid("labels".to_owned(), format!("is not usable: {error}")))?;
         match self.postgres.connect_options() {
             // Not every command needs a database.
             Ok(_) | Err(SettingsError::NoDatabase) => Ok(()),
