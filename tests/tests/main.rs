@@ -1,1 +1,4 @@
-//! x
+//! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
+
+mod servers;
+mod versions;
