@@ -1,4 +1,5 @@
 //! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
 
+mod follower;
 mod servers;
 mod versions;
