@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Endpoint;
 use super::figures::{Day, Figures};
 use super::rounding::{float, python_decimal, ratio_to_cents};
-use super::Endpoint;
 
 /// The body that Dify's console answers with, days in ascending order.
 pub fn answer(endpoint: Endpoint, figures: &Figures) -> Value {
