@@ -3,4 +3,5 @@
 pub mod births;
 pub mod cap;
 pub mod catalogue;
+pub mod collectors;
 pub mod store;
