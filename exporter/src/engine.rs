@@ -11,15 +11,17 @@ use std::time::{Duration, Instant};
 use dify_observe_core::dify::catalog::Catalog;
 use dify_observe_core::dify::follow::{Event, FollowError, FollowState, Follower, Kind, Position, Start, Step};
 use dify_observe_core::dify::leader::Leadership;
-use dify_observe_core::dify::records::Feedback;
 use dify_observe_core::dify::session::{Database, DatabaseError};
 use dify_observe_core::dify::time::Micros;
 use dify_observe_core::labels::LabelRules;
-use dify_observe_core::settings::ExporterSettings;
+use dify_observe_core::dify::statistics::CompletedDocuments;
+use dify_observe_core::settings::{self, Settings};
+use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use crate::births::BirthRules;
 use crate::catalogue;
+use crate::collectors::{self, Findings, Report};
 use crate::encode::{Answer, Format};
 use crate::record::{self, SideState};
 use crate::state::{self, Loaded, State, StateError};
@@ -28,7 +30,14 @@ use crate::store::{GaugeSet, Labels, Scheme, Totals};
 /// How often the leader's lock is kept alive.
 const LOCK_INTERVAL: Duration = Duration::from_secs(10);
 
-type Durable = State<Option<FollowState>, SideState>;
+type Durable = State<Option<FollowState>, Side>;
+
+/// What families need to remember beside numbers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Side {
+    recorded: SideState,
+    documents: CompletedDocuments,
+}
 
 /// What the engine is made of.
 #[derive(Debug)]
@@ -41,12 +50,10 @@ pub struct Parts {
     pub leadership: Leadership,
     /// The state file.
     pub state_file: PathBuf,
-    /// `[exporter]`
-    pub settings: ExporterSettings,
-    /// `[labels]`
+    /// The configuration.
+    pub settings: Settings,
+    /// `[labels]`, checked.
     pub labels: LabelRules,
-    /// `postgres.statement_timeout`
-    pub statement_timeout: Duration,
 }
 
 /// Everything behind `/metrics` and `/position`.
@@ -64,6 +71,7 @@ pub struct Engine {
     stepped_at: Option<Instant>,
     locked_at: Option<Instant>,
     slow: GaugeSet,
+    reports: Vec<Report>,
 }
 
 /// What `/readyz` and the self metrics say.
@@ -83,24 +91,13 @@ pub struct Health {
     last_success: Option<Micros>,
 }
 
-/// What the slow collectors bring.
-#[derive(Debug)]
-pub struct SlowFindings {
-    /// Their gauges.
-    pub gauges: GaugeSet,
-    /// The whole feedback table, where it was read.
-    pub feedbacks: Option<Vec<Feedback>>,
-    /// Other facts to be recorded durably.
-    pub totals: Vec<record::SlowFact>,
-}
-
 impl Engine {
     /// Reads the state file. The database is not touched yet.
     pub fn open(parts: Parts) -> Result<Self, StateError> {
         let scheme = Scheme {
-            app_name_label: parts.settings.app_name_label,
+            app_name_label: parts.settings.exporter.app_name_label,
             business: parts.labels.names().into(),
-            max_series: parts.settings.max_series_per_family,
+            max_series: parts.settings.exporter.max_series_per_family,
         };
         let mut health = Health { state_writable: true, ..Health::default() };
         let state = match state::read(&parts.state_file, Micros::now())? {
@@ -112,10 +109,10 @@ impl Engine {
                 fresh(&scheme)
             }
         };
-        let births = BirthRules::new(parts.settings.birth_hold);
+        let births = BirthRules::new(parts.settings.exporter.birth_hold);
         let slow = GaugeSet::new(scheme.clone());
         let mut engine =
-            Engine { parts, catalog: Catalog::default(), state, scheme, births, health, first_answer: true, stepped_at: None, locked_at: None, slow };
+            Engine { parts, catalog: Catalog::default(), state, scheme, births, health, first_answer: true, stepped_at: None, locked_at: None, slow, reports: Vec::new() };
         engine.adopt();
         Ok(engine)
     }
@@ -154,7 +151,7 @@ impl Engine {
     pub async fn answer(&mut self, by_prometheus: bool, deadline: Instant, format: Format, out: &mut Vec<u8>) {
         let may_count = self.hold_the_lock().await;
         let unchanged = by_prometheus && std::mem::take(&mut self.first_answer) && self.state.follow.is_some();
-        let due = self.stepped_at.is_none_or(|at| at.elapsed() >= self.parts.settings.min_interval);
+        let due = self.stepped_at.is_none_or(|at| at.elapsed() >= self.parts.settings.exporter.min_interval);
         if may_count && due && !unchanged {
             self.advance(deadline).await;
         }
@@ -175,9 +172,10 @@ impl Engine {
 
     fn gauges(&self) -> GaugeSet {
         let mut gauges = gauges::of_the_process(&self.scheme, &self.health, &self.state);
-        gauges::of_the_follower(&mut gauges, &self.parts.follower, &self.state, &self.catalog, &self.parts.settings);
-        record::gauges(&self.state.side, &self.catalog, &mut gauges);
+        gauges::of_the_follower(&mut gauges, &self.parts.follower, &self.state, &self.catalog, &self.parts.settings.exporter);
+        record::gauges(&self.state.side.recorded, &self.catalog, &mut gauges);
         gauges.replace_families(self.slow.clone());
+        self.reports.iter().for_each(|report| report.describe(&mut gauges));
         gauges
     }
 
@@ -248,23 +246,23 @@ impl Engine {
         if events.is_empty() {
             return Ok(());
         }
-        let mut tx = self.parts.database.read(self.parts.statement_timeout).await?;
+        let mut tx = self.parts.database.read(self.parts.settings.postgres.statement_timeout).await?;
         self.catalog.prepare(&mut tx, events, self.parts.follower.schema(), &self.parts.labels).await?;
         tx.end().await?;
-        let context = record::Context { catalog: &self.catalog, labels: &self.parts.labels, streak_length: self.parts.settings.streak_length };
+        let context = record::Context { catalog: &self.catalog, labels: &self.parts.labels, streak_length: self.parts.settings.exporter.streak_length };
         for event in events {
-            record::record(event, &context, &mut self.state.totals, &mut self.state.side);
+            record::record(event, &context, &mut self.state.totals, &mut self.state.side.recorded);
         }
         Ok(())
     }
 
     fn start(&self) -> Start {
-        match self.parts.settings.start {
+        match self.parts.settings.exporter.start {
             // A lost state must not count everything a second time.
             _ if self.health.state_lost => Start::Now,
-            dify_observe_core::settings::Start::Now => Start::Now,
-            dify_observe_core::settings::Start::Beginning => Start::Beginning,
-            dify_observe_core::settings::Start::At(time) => Start::At(time),
+            settings::Start::Now => Start::Now,
+            settings::Start::Beginning => Start::Beginning,
+            settings::Start::At(time) => Start::At(time),
         }
     }
 
@@ -326,37 +324,40 @@ impl Engine {
         self.health.problem = Some(problem);
     }
 
-    /// The follower's schema and the database, for the slow collectors.
-    pub fn schema(&self) -> Option<std::sync::Arc<dify_observe_core::dify::schema::Schema>> {
-        self.parts.follower.schema().cloned()
+    /// The scheme of all label sets.
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
     }
 
-    /// Takes over what the slow collectors found.
-    pub async fn absorb(&mut self, findings: SlowFindings) {
+    /// What the collector of documents remembers.
+    pub fn completed_documents(&self) -> &CompletedDocuments {
+        &self.state.side.documents
+    }
+
+    /// Takes over what a round of slow collectors found.
+    pub async fn absorb(&mut self, findings: Findings) {
         self.slow = findings.gauges;
-        if self.health.follows_another {
-            return;
-        }
-        let Some(follow) = self.state.follow.as_mut() else { return };
-        let mut events = Vec::new();
-        if let Some(feedbacks) = findings.feedbacks {
-            let start = follow.started_at();
-            events = follow.feedbacks.compare(feedbacks, start);
-        }
+        self.reports = findings.reports;
+        let Some(follow) = self.state.follow.as_mut().filter(|_| !self.health.follows_another) else { return };
+        let start = follow.started_at();
+        let events = findings.feedbacks.map(|rows| follow.feedbacks.compare(rows, start)).unwrap_or_default();
         if !events.is_empty() {
             self.state.totals.mark_dirty();
         }
         if let Err(error) = self.record(&events).await {
             self.failed(&FollowError::Database(error));
-            self.revert();
+            return self.revert();
         }
-        record::record_slow(&findings.totals, &self.catalog, &mut self.state.totals, &mut self.state.side);
+        if let Some((completed, documents)) = findings.documents {
+            collectors::observe_documents(&mut self.state.totals, &documents);
+            self.state.side.documents = completed;
+        }
         self.keep();
     }
 }
 
 fn fresh(scheme: &Scheme) -> Durable {
-    State { saved_at: Micros::default(), follow: None, side: SideState::default(), totals: Totals::new(scheme.clone()) }
+    State { saved_at: Micros::default(), follow: None, side: Side::default(), totals: Totals::new(scheme.clone()) }
 }
 
 /// The collectors that the follower feeds.
