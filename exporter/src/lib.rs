@@ -5,5 +5,8 @@ pub mod cap;
 pub mod catalogue;
 pub mod collectors;
 pub mod encode;
+pub mod engine;
+pub mod record;
+pub mod serve;
 pub mod state;
 pub mod store;
