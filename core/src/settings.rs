@@ -8,6 +8,8 @@ mod file_error;
 pub mod follow;
 mod labels;
 mod postgres;
+#[cfg(test)]
+mod reference;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -161,6 +163,8 @@ impl<'a> Layers<'a> {
             "on the command line".to_owned()
         } else if self.env.contains_key(&variable) {
             format!("in the environment variable {variable}")
+        } else if let Some(part) = self.env.keys().find(|name| name.starts_with(&format!("{variable}__"))) {
+            format!("by environment variables such as {part}")
         } else if let Some((path, _)) = &self.file {
             format!("in {}", path.display())
         } else {
@@ -276,7 +280,7 @@ pub enum SettingsError {
     Invalid {
         /// The key.
         key: String,
-        /// Who set it.
+        /// Who set it, such as "in the environment variable …".
         origin: String,
         /// What is wrong and how to mend it.
         problem: String,
