@@ -8,6 +8,8 @@ mod file_error;
 pub mod follow;
 mod labels;
 mod postgres;
+#[cfg(test)]
+mod reference;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -138,11 +140,17 @@ impl<'a> Layers<'a> {
         self.env.iter().filter(|(name, _)| name.starts_with(PREFIX)).map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The merged layers do not say who is wrong. The file has passed alone, so it is the first variable that does not.
+    /// The merged layers do not say who is wrong. The file has passed alone, so it is the first variable that does not pass with it. That
+    /// a key is missing is nobody's fault alone: the parts of a named table may come from several variables.
     fn blame(&self, error: &ConfigError) -> SettingsError {
+        let file = self.file.as_ref().map(|(_, text)| text.as_str());
         for (name, value) in self.variables() {
-            if let Err(error) = build(None, std::iter::once((name, value)), &[]) {
-                return SettingsError::Variable { name: name.to_owned(), problem: scrub(&error.to_string()) };
+            let problem = match build(file, std::iter::once((name, value)), &[]) {
+                Err(error) => error.to_string(),
+                Ok(_) => continue,
+            };
+            if !problem.starts_with("missing ") {
+                return SettingsError::Variable { name: name.to_owned(), problem: scrub(&problem) };
             }
         }
         SettingsError::Merged(scrub(&error.to_string()))
@@ -155,6 +163,8 @@ impl<'a> Layers<'a> {
             "on the command line".to_owned()
         } else if self.env.contains_key(&variable) {
             format!("in the environment variable {variable}")
+        } else if let Some(part) = self.env.keys().find(|name| name.starts_with(&format!("{variable}__"))) {
+            format!("by environment variables such as {part}")
         } else if let Some((path, _)) = &self.file {
             format!("in {}", path.display())
         } else {
@@ -270,7 +280,7 @@ pub enum SettingsError {
     Invalid {
         /// The key.
         key: String,
-        /// Who set it.
+        /// Who set it, such as "in the environment variable …".
         origin: String,
         /// What is wrong and how to mend it.
         problem: String,

@@ -1,10 +1,13 @@
 //! The catalogue for people (Markdown, which is docs/metrics.md) and for programs (JSON).
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
+use dify_observe_core::exit::Exit;
 use serde_json::{Value, json};
 
 use crate::catalogue;
+use crate::cli::{DescribeArgs, DescribeFormat};
 use crate::store::{FamilyDef, FamilyKind, Scope};
 
 const INTRODUCTION: &str = "\
@@ -26,6 +29,19 @@ message's id as 32 hex digits) are on histograms in OpenMetrics and protobuf (`-
   with all labels `other`.
 - What is a counter or a histogram counts each record once; gauges are found anew.
 ";
+
+/// Runs the command.
+pub fn run(args: &DescribeArgs) -> anyhow::Result<Exit> {
+    let text = match args.format {
+        DescribeFormat::Markdown => markdown(),
+        DescribeFormat::Json => format!("{:#}\n", json()),
+    };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // `describe | head` is no failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(Exit::Done),
+    }
+}
 
 /// The catalogue as Markdown.
 pub fn markdown() -> String {
