@@ -94,6 +94,19 @@ impl Cluster {
         self.create(&format!(" TEMPLATE {}", original.name()), original.schema().clone()).await
     }
 
+    /// Makes sure that a role that may log in exists; roles belong to the whole server, so tests share them by name.
+    pub async fn role(&self, name: &str) -> anyhow::Result<()> {
+        let mut admin = self.admin().await?;
+        sqlx::query("SELECT pg_advisory_lock($1)").bind(TEMPLATE_LOCK).execute(&mut admin).await?;
+        let exists: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)").bind(name).fetch_one(&mut admin).await?;
+        if !exists {
+            execute(&mut admin, format!("CREATE ROLE {} LOGIN", crate::schema::quoted(name))).await?;
+        }
+        admin.close().await?;
+        Ok(())
+    }
+
     /// A hot standby of this cluster that streams from it.
     pub async fn standby(&self) -> anyhow::Result<Standby> {
         Standby::of(self.server()?).await
