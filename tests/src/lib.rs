@@ -13,6 +13,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod schema;
 pub mod seed;
+pub mod truth;
 
 pub use schema::Schema;
 pub use seed::seed;
