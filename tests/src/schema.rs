@@ -122,6 +122,14 @@ impl Schema {
         Self::versions()?.iter().map(|version| Self::load(version)).collect()
     }
 
+    /// What a test should hold on: every version, and one of them mutated by `seed`.
+    pub fn test_set(seed: u64) -> anyhow::Result<Vec<Self>> {
+        let mut schemas = Self::all()?;
+        let chosen = usize::try_from(seed % schemas.len() as u64)?;
+        schemas.push(schemas[chosen].mutated(seed));
+        Ok(schemas)
+    }
+
     /// Whether the version has a table.
     pub fn has_table(&self, table: &str) -> bool {
         self.tables.contains_key(table)

@@ -96,3 +96,17 @@ async fn a_role_sees_only_what_it_was_granted() {
     assert!(sqlx::query("SELECT id FROM workflow_runs").execute(&mut reader).await.is_ok());
     assert!(sqlx::query("SELECT id FROM accounts").execute(&mut reader).await.is_err());
 }
+
+#[tokio::test]
+async fn statements_and_their_pages_are_counted() {
+    let cluster = Cluster::private(&[]).unwrap();
+    let database = cluster.empty_database().await.unwrap();
+    database.execute("CREATE TABLE numbers AS SELECT generate_series(1, 1000) AS number").await.unwrap();
+    database.count_statements().await.unwrap();
+    for _ in 0..3 {
+        database.count("SELECT count(*) FROM numbers").await.unwrap();
+    }
+    let used = database.statement_use("FROM numbers").await.unwrap();
+    assert_eq!((used.calls, used.rows), (3, 3));
+    assert!(used.buffers >= 3, "{used:?}");
+}
