@@ -10,6 +10,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
+pub mod proxy;
 pub mod schema;
 pub mod seed;
 pub mod truth;
