@@ -1,1 +1,6 @@
-//! x
+//! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
+
+mod prometheus;
+mod real_rows;
+mod servers;
+mod versions;
