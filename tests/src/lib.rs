@@ -15,3 +15,4 @@ pub mod seed;
 
 pub use schema::Schema;
 pub use seed::seed;
+pub mod simulator;

@@ -8,6 +8,8 @@ pub mod apply;
 pub mod bulk;
 mod chat;
 mod chatflow;
+#[cfg(test)]
+mod checks;
 mod deletion;
 pub mod dice;
 mod document;

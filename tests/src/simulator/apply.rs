@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use anyhow::{Context, Result};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _};
 
-use super::value::{Row, Statement, Value, Write};
+use super::{
+    profile::Version,
+    value::{Row, Statement, Value, Write},
+};
 
 /// Columns and their types, by table.
 #[derive(Debug, Clone, Default)]
@@ -34,21 +37,33 @@ impl Target {
         self.tables.contains_key(table)
     }
 
+    /// The release whose tables these look like; `None` when they are not Dify's.
+    pub fn version(&self) -> Option<Version> {
+        let column = |table: &str, column: &str| self.tables.get(table).is_some_and(|columns| columns.contains_key(column));
+        if !self.has("workflow_runs") || !self.has("apps") {
+            return None;
+        }
+        Some(match () {
+            () if column("workflows", "version_number") => Version::new(1, 17, 1),
+            () if self.has("human_input_forms") => Version::new(1, 14, 2),
+            () if column("documents", "need_summary") => Version::new(1, 12, 1),
+            () if self.has("workflow_trigger_logs") => Version::new(1, 11, 4),
+            () if column("workflow_runs", "sequence_number") => Version::new(1, 2, 0),
+            () => Version::new(1, 8, 1),
+        })
+    }
+
     /// Those columns of a row that the database has: name, type and value.
     pub fn fit<'a>(&'a self, table: &str, row: &'a Row) -> Vec<(&'static str, &'a str, &'a Value)> {
         let Some(columns) = self.tables.get(table) else { return Vec::new() };
-        row.iter()
-            .filter_map(|(name, value)| columns.get(*name).map(|kind| (*name, kind.as_str(), value)))
-            .collect()
+        row.iter().filter_map(|(name, value)| columns.get(*name).map(|kind| (*name, kind.as_str(), value))).collect()
     }
 
     /// Executes one transaction.
     pub async fn apply(&self, connection: &mut PgConnection, write: &Write) -> Result<()> {
         let mut transaction = connection.begin().await?;
         for statement in &write.statements {
-            self.execute(&mut transaction, statement)
-                .await
-                .with_context(|| format!("{} {}", statement.table(), statement.id()))?;
+            self.execute(&mut transaction, statement).await.with_context(|| format!("{} {}", statement.table(), statement.id()))?;
         }
         transaction.commit().await?;
         Ok(())
@@ -91,11 +106,8 @@ impl Target {
 
     async fn update(&self, connection: &mut PgConnection, table: &str, id: uuid::Uuid, set: &Row) -> Result<u64> {
         let fitting = self.fit(table, set);
-        let mut changes: Vec<String> = fitting
-            .iter()
-            .enumerate()
-            .map(|(number, (name, kind, _))| format!("\"{name}\" = {}", parameter(number, kind)))
-            .collect();
+        let mut changes: Vec<String> =
+            fitting.iter().enumerate().map(|(number, (name, kind, _))| format!("\"{name}\" = {}", parameter(number, kind))).collect();
         if changes.is_empty() {
             changes.push("id = id".to_owned());
         }

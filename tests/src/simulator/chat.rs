@@ -89,8 +89,7 @@ fn plain(story: &mut Story<'_>, ask: &Ask<'_>, model: Model, course: Course) -> 
 }
 
 /// What a round of an agent calls; the same tool twice in one turn happens, and so do tools that do not exist.
-const TURNS: [&[Tool]; 6] =
-    [&[TIME, WEEKDAY], &[STOCK], &[STOCK, STOCK], &[PETSTORE], &[BROKEN], &[STOCK, TIME]];
+const TURNS: [&[Tool]; 6] = [&[TIME, WEEKDAY], &[STOCK], &[STOCK, STOCK], &[PETSTORE], &[BROKEN], &[STOCK, TIME]];
 
 fn agent(story: &mut Story<'_>, ask: &Ask<'_>, message: &Message, model: Model, course: Course) -> (Filled, Micros) {
     let rounds = story.dice.between(1, 4);
@@ -135,14 +134,7 @@ fn agent(story: &mut Story<'_>, ask: &Ask<'_>, message: &Message, model: Model, 
     (filled, at + 30 * MILLISECOND)
 }
 
-fn empty_thought(
-    story: &Story<'_>,
-    ask: &Ask<'_>,
-    message: &Message,
-    id: uuid::Uuid,
-    position: i64,
-    at: Micros,
-) -> Row {
+fn empty_thought(story: &Story<'_>, ask: &Ask<'_>, message: &Message, id: uuid::Uuid, position: i64, at: Micros) -> Row {
     row! {
         "id" => id, "message_id" => message.id, "position" => position, "thought" => "", "tool" => "", "tool_input" => "",
         "observation" => "", "tool_process_data" => Value::Null, "message" => "", "message_token" => 0,
@@ -155,7 +147,13 @@ fn empty_thought(
 
 fn thought(usage: &Usage, text: &str, turn: &[Tool]) -> Row {
     let names: Vec<&str> = turn.iter().map(|tool| tool.name).collect();
-    let inputs = keyed(turn, |tool| if tool.provider == "time" { object! { "timezone" => "UTC" } } else { object! { "q" => "P40" } });
+    let inputs = keyed(turn, |tool| {
+        if tool.provider == "time" {
+            object! { "timezone" => "UTC" }
+        } else {
+            object! { "q" => "P40" }
+        }
+    });
     let labels = keyed(turn, |tool| object! { "en_US" => tool.name, "zh_Hans" => tool.name });
     row! {
         "thought" => text, "answer" => text, "tool" => names.join(";"),
@@ -189,7 +187,10 @@ fn tools_done(story: &mut Story<'_>, turn: &[Tool]) -> (Row, Micros) {
         busy += took;
         let chance = if tool.name == BROKEN.name { 0.7 } else { story.options.faults.tool_failure };
         let error = story.dice.chance(chance).then(|| match story.dice.weighted(&[2.0, 1.0, 1.0]) {
-            0 => format!("req_id: {} PluginInvokeError: {{\"args\":{{}},\"error_type\":\"Exception\",\"message\":\"boom\"}}", story.dice.hex(10)),
+            0 => format!(
+                "req_id: {} PluginInvokeError: {{\"args\":{{}},\"error_type\":\"Exception\",\"message\":\"boom\"}}",
+                story.dice.hex(10)
+            ),
             1 => "Month is required".to_owned(),
             _ => format!("there is not a tool named {}", tool.name),
         });

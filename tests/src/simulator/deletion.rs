@@ -109,9 +109,10 @@ fn precise(living: &Living, cleaner: &Cleaner, profile: &Profile, cutoff: Micros
         }
         keys.extend(messages.iter().copied());
         keys.extend(run_keys(living, run.id, &["workflow_app_logs", "workflow_node_executions"]));
-        let conversation = living.conversations().iter().find(|conversation| {
-            messages.iter().any(|message| living.below(conversation.id, &["messages"]).contains(message))
-        });
+        let conversation = living
+            .conversations()
+            .iter()
+            .find(|conversation| messages.iter().any(|message| living.below(conversation.id, &["messages"]).contains(message)));
         keys.extend(conversation.map(|conversation| ("conversations", conversation.id)));
     }
     keys

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uuid::{Builder, Uuid};
 
-use super::value::{Micros, MILLISECOND};
+use super::value::{MILLISECOND, Micros};
 
 /// A seeded source of choices.
 #[derive(Debug, Clone)]

@@ -143,7 +143,7 @@ impl Engine<'_> {
             OnError::Abort => Work { took, state: End::Failed(failure.text), shape, usage: None, child_tokens: 0 },
             strategy => {
                 let shape = self.shaper.handled(shape, &failure, strategy.word().unwrap_or_default());
-                Work { took, state: End::Handled(failure, strategy), shape, usage: None, child_tokens: 0 }
+                Work { took, state: End::Handled(failure), shape, usage: None, child_tokens: 0 }
             }
         }
     }
@@ -240,7 +240,6 @@ impl Engine<'_> {
             shape: work.shape,
             usage: work.usage,
             child_tokens: work.child_tokens,
-            container: matches!(node.kind, Kind::Iteration | Kind::Loop),
             large: node.kind == Kind::Http && self.dice.chance(self.options.faults.large_value),
             aborted: false,
         });
@@ -326,9 +325,7 @@ impl Engine<'_> {
             }
         }
         let inner = merged(&self.traces[before..]);
-        self.container(node, start, end, stop, |engine| {
-            engine.shaper.iteration(outputs, &durations, &inner, &merged(&engine.traces))
-        })
+        self.container(node, start, end, stop, |engine| engine.shaper.iteration(outputs, &durations, &inner, &merged(&engine.traces)))
     }
 
     fn looped(&mut self, node: &Node, children: &[Node], start: Micros) -> Result<Micros, Stop> {
@@ -352,20 +349,14 @@ impl Engine<'_> {
             }
         }
         let inner = merged(&self.traces[before..]);
-        self.container(node, start, at, stop, |engine| {
-            engine.shaper.looped(&durations, &inner, &merged(&engine.traces))
-        })
+        self.container(node, start, at, stop, |engine| engine.shaper.looped(&durations, &inner, &merged(&engine.traces)))
     }
 
     fn children(&mut self, children: &[Node], start: Micros, inside: &Inside, container: &Node) -> Result<Micros, Stop> {
         let mut at = start;
         let mut predecessor = Some(format!("{}start", container.id));
         for child in children {
-            let place = Place {
-                predecessor: predecessor.replace(child.id.clone()),
-                inside: Some(inside.clone()),
-                branch: None,
-            };
+            let place = Place { predecessor: predecessor.replace(child.id.clone()), inside: Some(inside.clone()), branch: None };
             at = self.node(child, at, place)? + self.pause(3);
         }
         Ok(at)

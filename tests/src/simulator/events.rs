@@ -125,6 +125,20 @@ impl Simulation {
         &self.profile
     }
 
+    /// The next request as a whole: all transactions that it will ever make, in commit order. For loading finished history;
+    /// what the iterator would give is used up by it, and nobody deletes anything.
+    pub fn next_story(&mut self) -> Option<Vec<Write>> {
+        while let Some(Reverse(due)) = self.due.pop() {
+            if let Event::Arrival = due.event {
+                self.schedule_next(due.at);
+                let mut writes = self.story(due.at);
+                writes.sort_by_key(|write| write.at);
+                return Some(writes);
+            }
+        }
+        None
+    }
+
     fn push(&mut self, at: Micros, event: Event) {
         self.order += 1;
         self.due.push(Reverse(Due { at, order: self.order, event }));
@@ -136,13 +150,17 @@ impl Simulation {
         }
     }
 
-    fn arrival(&mut self, at: Micros) {
+    fn schedule_next(&mut self, at: Micros) {
         self.arrivals += 1;
         if self.arrivals < self.options.arrivals {
             let mean = SECOND as f64 / (self.options.rate * self.intensity(at)).max(1e-6);
             let next = at + self.dice.exponential(mean) as Micros + 1;
             self.push(next, Event::Arrival);
         }
+    }
+
+    fn arrival(&mut self, at: Micros) {
+        self.schedule_next(at);
         let writes = self.story(at);
         self.push_all(writes);
         self.delete_by_chance(at);
@@ -161,12 +179,8 @@ impl Simulation {
     }
 
     fn pick_app(&mut self) -> App {
-        let weights: Vec<f64> = self
-            .world
-            .apps
-            .iter()
-            .map(|app| if self.deleted_apps.contains(&app.id) { 0.0 } else { app.weight })
-            .collect();
+        let weights: Vec<f64> =
+            self.world.apps.iter().map(|app| if self.deleted_apps.contains(&app.id) { 0.0 } else { app.weight }).collect();
         self.world.apps[self.dice.weighted(&weights)].clone()
     }
 
@@ -299,14 +313,7 @@ fn tell(story: &mut Story<'_>, app: &App, thread: Option<&Thread>, at: Micros) -
 fn single_step(story: &mut Story<'_>, app: &App, at: Micros) {
     let nodes: Vec<Step> = app.plan.iter().filter(|step| matches!(step, Step::Node(_))).cloned().collect();
     let chosen = story.dice.pick(&nodes).clone();
-    let owner = Owner {
-        run: None,
-        tenant: app.tenant,
-        app: app.id,
-        workflow: app.draft,
-        role: "account",
-        created_by: story.world.account,
-    };
+    let owner = Owner { run: None, tenant: app.tenant, app: app.id, workflow: app.draft, role: "account", created_by: story.world.account };
     let mut dice = story.dice.clone();
     let inputs = super::json::object! { "category" => "phones" };
     let mut engine = Engine {

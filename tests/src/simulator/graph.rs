@@ -71,15 +71,7 @@ fn step_nodes(step: &Step, world: &World) -> Vec<Json> {
     }
 }
 
-fn inside(
-    node: &Node,
-    container: Json,
-    start: &str,
-    start_type: &str,
-    key: &str,
-    children: &[Node],
-    world: &World,
-) -> Vec<Json> {
+fn inside(node: &Node, container: Json, start: &str, start_type: &str, key: &str, children: &[Node], world: &World) -> Vec<Json> {
     let flag = if key == "loop_id" { "isInLoop" } else { "isInIteration" };
     let start_data = object! { "desc" => "", "title" => "", "type" => start_type, flag => true };
     let mut nodes = vec![wrap(node, container)];

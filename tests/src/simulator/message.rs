@@ -75,7 +75,8 @@ pub(crate) fn begin(story: &mut Story<'_>, ask: &Ask<'_>) -> Message {
         statements.push(Statement::Insert { table: "conversations", row: conversation_row(story, ask, conversation) });
     }
     statements.push(Statement::Insert { table: TABLE, row: message_row(story, ask, id, conversation) });
-    story.commit(ask.at + story.dice.between(3, 40) * MILLISECOND, statements);
+    let at = ask.at + story.dice.between(3, 40) * MILLISECOND;
+    story.commit(at, statements);
     Message { id, conversation, at: ask.at, new_conversation: ask.thread.is_none() }
 }
 

@@ -33,29 +33,14 @@ pub const GPT_MINI: Model = Model {
     currency: "USD",
 };
 /// A dear model in dollars.
-pub const GPT: Model = Model {
-    provider: "langgenius/openai/openai",
-    name: "gpt-4o",
-    prompt_price: "0.0025",
-    completion_price: "0.01",
-    currency: "USD",
-};
+pub const GPT: Model =
+    Model { provider: "langgenius/openai/openai", name: "gpt-4o", prompt_price: "0.0025", completion_price: "0.01", currency: "USD" };
 /// A model in yuan.
-pub const QWEN: Model = Model {
-    provider: "langgenius/tongyi/tongyi",
-    name: "qwen-max",
-    prompt_price: "0.0024",
-    completion_price: "0.0096",
-    currency: "RMB",
-};
+pub const QWEN: Model =
+    Model { provider: "langgenius/tongyi/tongyi", name: "qwen-max", prompt_price: "0.0024", completion_price: "0.0096", currency: "RMB" };
 /// A model of one's own, without a price.
-pub const LOCAL: Model = Model {
-    provider: "langgenius/ollama/ollama",
-    name: "qwen3:8b",
-    prompt_price: "0",
-    completion_price: "0",
-    currency: "USD",
-};
+pub const LOCAL: Model =
+    Model { provider: "langgenius/ollama/ollama", name: "qwen3:8b", prompt_price: "0", completion_price: "0", currency: "USD" };
 
 impl Model {
     /// The unit price of prompt tokens.

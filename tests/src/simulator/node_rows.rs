@@ -14,9 +14,8 @@ use super::{
 const TABLE: &str = "workflow_node_executions";
 
 /// Columns that a later save overwrites.
-const MUTABLE: [&str; 9] = [
-    "index", "inputs", "process_data", "outputs", "status", "error", "elapsed_time", "execution_metadata", "finished_at",
-];
+const MUTABLE: [&str; 9] =
+    ["index", "inputs", "process_data", "outputs", "status", "error", "elapsed_time", "execution_metadata", "finished_at"];
 
 /// What node rows repeat of their run.
 #[derive(Debug, Clone, Copy)]
@@ -31,13 +30,7 @@ pub(crate) struct Owner {
 
 /// Writes the rows of the traces; none commits before `not_before`. Gives the next free index and the rows of nodes that
 /// are still open, by their position among the traces sorted by start.
-pub(crate) fn write(
-    story: &mut Story<'_>,
-    owner: &Owner,
-    traces: &mut [Trace],
-    first_index: i64,
-    not_before: Micros,
-) -> (i64, Vec<Row>) {
+pub(crate) fn write(story: &mut Story<'_>, owner: &Owner, traces: &mut [Trace], first_index: i64, not_before: Micros) -> (i64, Vec<Row>) {
     traces.sort_by_key(|trace| trace.start);
     let mut index = first_index;
     let mut open = Vec::new();
@@ -82,14 +75,7 @@ fn write_one(story: &mut Story<'_>, owner: &Owner, trace: &Trace, index: &mut i6
 }
 
 /// The end of a node and, in newer releases, the second save a few milliseconds later.
-fn finish(
-    story: &mut Story<'_>,
-    owner: &Owner,
-    trace: &Trace,
-    mut row: Row,
-    committed: Micros,
-    elapsed_from: Micros,
-) -> Row {
+fn finish(story: &mut Story<'_>, owner: &Owner, trace: &Trace, mut row: Row, committed: Micros, elapsed_from: Micros) -> Row {
     let at = committed.max(trace.end + story.dice.between(1, 10) * MILLISECOND) + MILLISECOND;
     match &trace.state {
         End::Running => return row,
@@ -123,15 +109,7 @@ fn finish(
     row
 }
 
-fn second_save(
-    story: &mut Story<'_>,
-    owner: &Owner,
-    trace: &Trace,
-    row: &mut Row,
-    shape: &Shape,
-    at: Micros,
-    odd: bool,
-) {
+fn second_save(story: &mut Story<'_>, owner: &Owner, trace: &Trace, row: &mut Row, shape: &Shape, at: Micros, odd: bool) {
     let at = at + story.dice.between(5, 30) * MILLISECOND;
     let mut again = Shape {
         inputs: shape.inputs.as_ref().map(Json::reordered),
@@ -170,17 +148,14 @@ fn offload(story: &mut Story<'_>, owner: &Owner, trace: &Trace, at: Micros) -> V
         "id" => story.dice.uuid7(at), "created_at" => story.host(at), "tenant_id" => owner.tenant, "app_id" => owner.app,
         "node_execution_id" => trace.id, "type" => "outputs", "file_id" => file,
     };
-    vec![
-        Statement::Insert { table: "upload_files", row: upload },
-        Statement::Insert { table: "workflow_node_execution_offload", row },
-    ]
+    vec![Statement::Insert { table: "upload_files", row: upload }, Statement::Insert { table: "workflow_node_execution_offload", row }]
 }
 
 fn status(state: &End) -> &'static str {
     match state {
         End::Succeeded => "succeeded",
         End::Failed(_) => "failed",
-        End::Handled(..) => "exception",
+        End::Handled(_) => "exception",
         End::Odd(word) => word,
         End::Running | End::Paused => "running",
     }
@@ -189,11 +164,9 @@ fn status(state: &End) -> &'static str {
 fn error(story: &Story<'_>, trace: &Trace) -> Option<String> {
     match &trace.state {
         End::Failed(text) => Some(text.clone()),
-        End::Handled(failure, _) => Some(failure.text.clone()),
+        End::Handled(failure) => Some(failure.text.clone()),
         // From 1.13.3 on a retry's error is not cleared by success.
-        _ if story.profile.retries == Retries::MomentaryStatus => {
-            trace.attempts.last().map(|attempt| attempt.failure.text.clone())
-        }
+        _ if story.profile.retries == Retries::MomentaryStatus => trace.attempts.last().map(|attempt| attempt.failure.text.clone()),
         _ => None,
     }
 }

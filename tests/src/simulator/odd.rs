@@ -1,6 +1,9 @@
 //! JSON texts that Python writes or reads without complaint and strict parsers refuse, and values that are too large.
 
-use super::{dice::Dice, json::{Json, object}};
+use super::{
+    dice::Dice,
+    json::{Json, object},
+};
 
 /// Makes a JSON object's text odd: a bare NaN or Infinity, an escaped NUL, half a surrogate pair, or a cut end.
 pub(crate) fn spoil(dice: &mut Dice, text: &str) -> String {

@@ -89,7 +89,6 @@ fn human_trace(story: &mut Story<'_>, leg: &Leg, node: &Node, end: Micros) -> Tr
         shape: Shape::default(),
         usage: None,
         child_tokens: 0,
-        container: false,
         large: false,
         aborted: false,
     }

@@ -19,30 +19,16 @@ pub struct Tool {
 }
 
 /// A plugin's tool.
-pub const STOCK: Tool = Tool {
-    name: "stock_lookup",
-    provider: "demo/shop/shop",
-    node_provider_type: "builtin",
-    thought_provider_type: "plugin",
-};
+pub const STOCK: Tool =
+    Tool { name: "stock_lookup", provider: "demo/shop/shop", node_provider_type: "builtin", thought_provider_type: "plugin" };
 /// Another tool of the plugin, one that often fails.
 pub const BROKEN: Tool = Tool { name: "broken_lookup", ..STOCK };
 /// A built-in tool.
-pub const TIME: Tool = Tool {
-    name: "current_time",
-    provider: "time",
-    node_provider_type: "builtin",
-    thought_provider_type: "builtin",
-};
+pub const TIME: Tool = Tool { name: "current_time", provider: "time", node_provider_type: "builtin", thought_provider_type: "builtin" };
 /// Another built-in tool.
 pub const WEEKDAY: Tool = Tool { name: "weekday", ..TIME };
 /// A tool of an imported API.
-pub const PETSTORE: Tool = Tool {
-    name: "find_pets",
-    provider: "petstore",
-    node_provider_type: "api",
-    thought_provider_type: "api",
-};
+pub const PETSTORE: Tool = Tool { name: "find_pets", provider: "petstore", node_provider_type: "api", thought_provider_type: "api" };
 
 /// What a node does.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -234,9 +220,7 @@ impl Step {
         match self {
             Self::Node(node) => vec![node],
             Self::Parallel(branches) => branches.iter().flatten().collect(),
-            Self::Iteration { node, children, .. } | Self::Loop { node, children } => {
-                std::iter::once(node).chain(children).collect()
-            }
+            Self::Iteration { node, children, .. } | Self::Loop { node, children } => std::iter::once(node).chain(children).collect(),
         }
     }
 }
@@ -347,11 +331,9 @@ fn middle(flow: Flow) -> Plan {
             Step::Node(llm("llm", "回答", GPT)),
             node("tpl", "Template", Kind::Template),
         ],
-        Flow::Http | Flow::Webhook => vec![
-            node("http", "HTTP", Kind::Http),
-            node("if", "IF", Kind::IfElse),
-            node("code", "Code", Kind::Code),
-        ],
+        Flow::Http | Flow::Webhook => {
+            vec![node("http", "HTTP", Kind::Http), node("if", "IF", Kind::IfElse), node("code", "Code", Kind::Code)]
+        }
         Flow::Parallel => vec![
             Step::Parallel(vec![
                 vec![llm("la", "Left", GPT_MINI)],
@@ -383,10 +365,9 @@ fn middle(flow: Flow) -> Plan {
             Step::Node(Node::new("http", "HTTP", Kind::Http).handled(OnError::FailBranch)),
             Step::Node(llm("l2", "Second", QWEN).handled(OnError::FailBranch)),
         ],
-        Flow::Retry => vec![
-            Step::Node(llm("llm", "LLM", GPT_MINI).retrying(3)),
-            Step::Node(Node::new("http", "HTTP", Kind::Http).retrying(3)),
-        ],
+        Flow::Retry => {
+            vec![Step::Node(llm("llm", "LLM", GPT_MINI).retrying(3)), Step::Node(Node::new("http", "HTTP", Kind::Http).retrying(3))]
+        }
         Flow::Parent => vec![node("child", "Ask the desk", Kind::Workflow), Step::Node(llm("llm", "LLM", GPT_MINI))],
         Flow::Agent => vec![node("ag", "Agent", Kind::Agent(GPT_MINI))],
         Flow::Schedule => vec![node("http", "HTTP", Kind::Http), Step::Node(llm("llm", "Summary", LOCAL))],
@@ -395,11 +376,9 @@ fn middle(flow: Flow) -> Plan {
             node("human", "Approve", Kind::Human),
             node("stock", "Reserve", Kind::Tool(STOCK)),
         ],
-        Flow::Knowledge => vec![
-            node("kb", "KB", Kind::Retrieval),
-            Step::Node(llm("llm", "LLM", GPT_MINI)),
-            node("as", "Assign", Kind::Assigner),
-        ],
+        Flow::Knowledge => {
+            vec![node("kb", "KB", Kind::Retrieval), Step::Node(llm("llm", "LLM", GPT_MINI)), node("as", "Assign", Kind::Assigner)]
+        }
         Flow::TwoCurrencies => vec![Step::Node(llm("l1", "First", GPT_MINI)), Step::Node(llm("l2", "Second", QWEN))],
     }
 }

@@ -17,14 +17,8 @@ pub struct Version {
 
 impl Version {
     /// The releases whose schemas are part of the test set.
-    pub const TESTED: [Self; 6] = [
-        Self::new(1, 2, 0),
-        Self::new(1, 8, 1),
-        Self::new(1, 11, 4),
-        Self::new(1, 12, 1),
-        Self::new(1, 14, 2),
-        Self::new(1, 17, 1),
-    ];
+    pub const TESTED: [Self; 6] =
+        [Self::new(1, 2, 0), Self::new(1, 8, 1), Self::new(1, 11, 4), Self::new(1, 12, 1), Self::new(1, 14, 2), Self::new(1, 17, 1)];
 
     /// A version from its numbers.
     pub const fn new(major: u16, minor: u16, patch: u16) -> Self {

@@ -22,8 +22,7 @@ use super::{
 pub(crate) const TABLE: &str = "workflow_runs";
 
 /// Columns that a later save overwrites.
-const MUTABLE: [&str; 7] =
-    ["status", "outputs", "error", "elapsed_time", "total_tokens", "total_steps", "finished_at"];
+const MUTABLE: [&str; 7] = ["status", "outputs", "error", "elapsed_time", "total_tokens", "total_steps", "finished_at"];
 
 /// What is asked for.
 #[derive(Clone)]
@@ -286,7 +285,8 @@ fn final_set(
     handled: i64,
     leg_start: Micros,
 ) -> (Micros, Row) {
-    let tokens = tokens(traces) + run.row.iter().find(|(column, _)| *column == "total_tokens").and_then(|(_, value)| value.as_int()).unwrap_or(0);
+    let tokens =
+        tokens(traces) + run.row.iter().find(|(column, _)| *column == "total_tokens").and_then(|(_, value)| value.as_int()).unwrap_or(0);
     let steps = steps(story, traces);
     let (next, _) = node_rows::write(story, &run.owner, traces, run.next_index, run.inserted + MILLISECOND);
     run.next_index = next;
@@ -310,18 +310,13 @@ fn fate(story: &mut Story<'_>, order: &Order<'_>) -> Fate {
     if order.child {
         return Fate::None;
     }
-    let chances = [(Fate::Stop, faults.user_stop), (Fate::Kill, faults.killed), (Fate::HangUp, faults.hang_up), (Fate::Limit, faults.engine_limit)];
+    let chances =
+        [(Fate::Stop, faults.user_stop), (Fate::Kill, faults.killed), (Fate::HangUp, faults.hang_up), (Fate::Limit, faults.engine_limit)];
     chances.into_iter().find(|(_, chance)| story.dice.chance(*chance)).map_or(Fate::None, |(fate, _)| fate)
 }
 
 /// The process died, or a stop was lost: run and node stay `running`. After a lost stop some later nodes still run.
-fn stays_running(
-    story: &mut Story<'_>,
-    run: &mut Run<'_>,
-    mut traces: Vec<Trace>,
-    at: Micros,
-    hung_up: bool,
-) -> Outcome {
+fn stays_running(story: &mut Story<'_>, run: &mut Run<'_>, mut traces: Vec<Trace>, at: Micros, hung_up: bool) -> Outcome {
     cut(&mut traces, at, |_| End::Running);
     let usage = merged(&traces);
     node_rows::write(story, &run.owner, &mut traces, run.next_index, run.inserted + MILLISECOND);
@@ -342,7 +337,7 @@ fn stays_running(
 
 /// Failures that were handled and, where releases count them, retries that helped.
 fn handled(story: &Story<'_>, traces: &[Trace]) -> i64 {
-    let handled = traces.iter().filter(|trace| matches!(trace.state, End::Handled(..))).count();
+    let handled = traces.iter().filter(|trace| matches!(trace.state, End::Handled(_))).count();
     let retries: usize = match story.profile.retries {
         Retries::MovingStart => traces.iter().map(|trace| trace.attempts.len()).sum(),
         _ => 0,

@@ -13,7 +13,7 @@ use super::{
     profile::Profile,
     texts,
     trace::Shape,
-    value::{Micros, MILLISECOND},
+    value::{MILLISECOND, Micros},
     world::Dataset,
 };
 
@@ -48,9 +48,7 @@ impl Shaper<'_> {
     /// A start node; newer releases keep only what the author declared.
     pub(crate) fn start(&self, all_inputs: &Json) -> Shape {
         let inputs = match (self.profile.start_projected, all_inputs) {
-            (true, Json::Object(entries)) => {
-                Json::Object(entries.iter().filter(|(key, _)| !key.starts_with("sys.")).cloned().collect())
-            }
+            (true, Json::Object(entries)) => Json::Object(entries.iter().filter(|(key, _)| !key.starts_with("sys.")).cloned().collect()),
             _ => all_inputs.clone(),
         };
         Shape { inputs: Some(inputs.clone()), outputs: Some(inputs), ..Shape::default() }
@@ -151,11 +149,8 @@ impl Shaper<'_> {
         let outputs = object! {
             "text" => object! { "text" => text }.dumps(), "files" => Vec::<Json>::new(), "json" => vec![object! { "text" => text }],
         };
-        let metadata = if self.profile.old_engine {
-            info
-        } else {
-            info.with("total_tokens", tokens).with("total_price", "0").with("currency", "USD")
-        };
+        let metadata =
+            if self.profile.old_engine { info } else { info.with("total_tokens", tokens).with("total_price", "0").with("currency", "USD") };
         Shape { inputs: Some(inputs), outputs: Some(outputs), metadata: Some(metadata), ..Shape::default() }
     }
 
@@ -168,10 +163,7 @@ impl Shaper<'_> {
             inputs: Some(object! { "query" => self.question }),
             process_data: self.profile.retrieval_usage.then(|| object! { "usage" => usage.json(self.profile) }),
             outputs: Some(object! { "result" => result }),
-            metadata: self
-                .profile
-                .retrieval_usage
-                .then(|| object! { "total_tokens" => 0, "total_price" => "0.0", "currency" => "USD" }),
+            metadata: self.profile.retrieval_usage.then(|| object! { "total_tokens" => 0, "total_price" => "0.0", "currency" => "USD" }),
         };
         (shape, (hits > 0).then(|| "The P40 supports 5G. 手机保修一年。".to_owned()))
     }
@@ -290,11 +282,7 @@ impl Shaper<'_> {
         Shape {
             inputs: Some(object! { "loop_count" => durations.len() as i64, "acc" => "x" }),
             outputs: Some(object! { "acc" => "x", "loop_round" => durations.len() as i64 }),
-            metadata: Some(
-                metadata
-                    .with("loop_duration_map", map(&seconds))
-                    .with("loop_variable_map", map(&|_| object! { "acc" => "x" })),
-            ),
+            metadata: Some(metadata.with("loop_duration_map", map(&seconds)).with("loop_variable_map", map(&|_| object! { "acc" => "x" }))),
             ..Shape::default()
         }
     }
@@ -428,7 +416,10 @@ fn agent_log(shaper: &Shaper<'_>, dice: &mut Dice, usage: &Usage, tool: Tool) ->
         let round_id = dice.uuid();
         let times = |clock: f64, took: f64| object! { "started_at" => clock, "finished_at" => clock + took, "elapsed_time" => took };
         let used = |times: Json| {
-            times.with("total_price", Json::Raw(format!("{:e}", 1e-5 * tokens as f64))).with("currency", usage.model.currency).with("total_tokens", tokens)
+            times
+                .with("total_price", Json::Raw(format!("{:e}", 1e-5 * tokens as f64)))
+                .with("currency", usage.model.currency)
+                .with("total_tokens", tokens)
         };
         let mut add = |id: Uuid, label: String, parent: Option<Uuid>, error: Option<&str>, metadata: Json| {
             log.push(object! {

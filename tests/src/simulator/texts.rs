@@ -3,7 +3,7 @@
 use super::dice::Dice;
 
 /// Values of the input variable `category`.
-pub const CATEGORIES: [&str; 4] = ["phones", "clothing", "food", "other"];
+pub(crate) const CATEGORIES: [&str; 4] = ["phones", "clothing", "food", "other"];
 
 const QUESTIONS: [&str; 10] = [
     "Does the P40 support 5G?",
@@ -19,9 +19,46 @@ const QUESTIONS: [&str; 10] = [
 ];
 
 const WORDS: [&str; 40] = [
-    "the", "warranty", "covers", "two", "years", "please", "keep", "receipt", "return", "within", "fourteen", "days",
-    "stock", "of", "this", "size", "ships", "in", "one", "day", "colours", "depend", "on", "window", "and", "while",
-    "order", "手机", "服装", "保修", "退货", "is", "available", "or", "not", "see", "our", "shop", "for", "more",
+    "the",
+    "warranty",
+    "covers",
+    "two",
+    "years",
+    "please",
+    "keep",
+    "receipt",
+    "return",
+    "within",
+    "fourteen",
+    "days",
+    "stock",
+    "of",
+    "this",
+    "size",
+    "ships",
+    "in",
+    "one",
+    "day",
+    "colours",
+    "depend",
+    "on",
+    "window",
+    "and",
+    "while",
+    "order",
+    "手机",
+    "服装",
+    "保修",
+    "退货",
+    "is",
+    "available",
+    "or",
+    "not",
+    "see",
+    "our",
+    "shop",
+    "for",
+    "more",
 ];
 
 const APP_NAMES: [&str; 24] = [
@@ -52,7 +89,7 @@ const APP_NAMES: [&str; 24] = [
 ];
 
 /// The name of the app with this number.
-pub fn app_name(number: usize) -> String {
+pub(crate) fn app_name(number: usize) -> String {
     let name = APP_NAMES[number % APP_NAMES.len()];
     match number / APP_NAMES.len() {
         0 => name.to_owned(),
@@ -61,29 +98,30 @@ pub fn app_name(number: usize) -> String {
 }
 
 /// A user's question.
-pub fn question(dice: &mut Dice) -> String {
+pub(crate) fn question(dice: &mut Dice) -> String {
     (*dice.pick(&QUESTIONS)).to_owned()
 }
 
 /// Words of a model, about as many as tokens.
-pub fn answer(dice: &mut Dice, tokens: i64) -> String {
+pub(crate) fn answer(dice: &mut Dice, tokens: i64) -> String {
     let mut text = String::with_capacity(tokens as usize * 6);
     for position in 0..tokens.clamp(1, 120) {
         if position > 0 {
             text.push(' ');
         }
-        text.push_str(dice.pick(&WORDS));
+        let word: &&str = dice.pick(&WORDS);
+        text.push_str(word);
     }
     text
 }
 
 /// A value of the input variable `category`; now and then one that no allow list has.
-pub fn category(dice: &mut Dice) -> &'static str {
+pub(crate) fn category(dice: &mut Dice) -> &'static str {
     if dice.chance(0.01) { "someone@example.com" } else { CATEGORIES[dice.weighted(&[5.0, 3.0, 2.0, 1.0])] }
 }
 
 /// The session id of a user, as callers choose them.
-pub fn session(number: i64) -> String {
+pub(crate) fn session(number: i64) -> String {
     match number % 4 {
         0 => format!("u-{number}"),
         1 => format!("user{number}@example.com"),

@@ -2,13 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{
-    errors::Failure,
-    json::Json,
-    model::Usage,
-    plan::OnError,
-    value::Micros,
-};
+use super::{errors::Failure, json::Json, model::Usage, value::Micros};
 
 /// The JSON columns of a node row; `None` is what the node leaves empty.
 #[derive(Debug, Clone, Default)]
@@ -24,7 +18,7 @@ pub(crate) struct Shape {
 pub(crate) enum End {
     Succeeded,
     Failed(String),
-    Handled(Failure, OnError),
+    Handled(Failure),
     /// It never ends: its process died, or a stop was lost.
     Running,
     /// It waits for a person.
@@ -81,8 +75,6 @@ pub(crate) struct Trace {
     pub(crate) usage: Option<Usage>,
     /// Tokens of a child run that the node started.
     pub(crate) child_tokens: i64,
-    /// It is an iteration or a loop.
-    pub(crate) container: bool,
     /// Its outputs are written in full first and cut afterwards.
     pub(crate) large: bool,
     /// It was running when the run ended: only status, error and times are written.

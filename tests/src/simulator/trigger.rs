@@ -55,15 +55,7 @@ pub(crate) fn tell(story: &mut Story<'_>, app: &App, word: &'static str, caller:
     story.update(done, TABLE, id, set);
 }
 
-fn log_row(
-    story: &Story<'_>,
-    app: &App,
-    word: &str,
-    caller: &Caller,
-    category: &str,
-    id: uuid::Uuid,
-    at: Micros,
-) -> Row {
+fn log_row(story: &Story<'_>, app: &App, word: &str, caller: &Caller, category: &str, id: uuid::Uuid, at: Micros) -> Row {
     let payload = object! { "webhook_data" => shapes::webhook_payload(category) };
     row! {
         "id" => id, "tenant_id" => app.tenant, "app_id" => app.id, "workflow_id" => app.workflow, "workflow_run_id" => Value::Null,
