@@ -6,11 +6,14 @@
 mod ddl;
 mod file;
 mod mutate;
+mod read;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+
+pub(crate) use ddl::quoted;
 
 /// The schema of one Dify version, or a mutation of it.
 #[derive(Debug, Clone, PartialEq)]
