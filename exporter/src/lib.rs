@@ -4,4 +4,6 @@ pub mod births;
 pub mod cap;
 pub mod catalogue;
 pub mod collectors;
+pub mod encode;
+pub mod state;
 pub mod store;
