@@ -168,7 +168,11 @@ impl Question {
         let rows = sqlx::query(AssertSqlSafe(self.sql)).fetch_all(connection).await?;
         let mut figures = Figures::new();
         for row in rows {
-            let labels = self.labels.iter().map(|label| Ok(((*label).to_owned(), row.try_get::<Option<String>, _>(*label)?.unwrap_or_default()))).collect::<anyhow::Result<_>>()?;
+            let labels = self
+                .labels
+                .iter()
+                .map(|label| Ok(((*label).to_owned(), row.try_get::<Option<String>, _>(*label)?.unwrap_or_default())))
+                .collect::<anyhow::Result<_>>()?;
             let value = Decimal::from_str(row.try_get::<&str, _>("value")?)?;
             if !value.is_zero() {
                 figures.insert((self.metric.to_owned(), labels), value.normalize());
@@ -256,7 +260,10 @@ mod tests {
 
     #[test]
     fn reads_labels_with_escapes_and_exemplars() {
-        let figures = parse_exposition("# HELP a x\na_total{x=\"q\\\"}\\\\\",y=\"\"} 1.5 # {trace_id=\"0\"} 1\nb 2\nc_bucket{le=\"+Inf\"} 3\nn NaN\n").unwrap();
+        let figures = parse_exposition(
+            "# HELP a x\na_total{x=\"q\\\"}\\\\\",y=\"\"} 1.5 # {trace_id=\"0\"} 1\nb 2\nc_bucket{le=\"+Inf\"} 3\nn NaN\n",
+        )
+        .unwrap();
         assert_eq!(figures.len(), 3);
         let key = ("a_total".to_owned(), [("x".to_owned(), "q\"}\\".to_owned()), ("y".to_owned(), String::new())].into());
         assert_eq!(figures[&key], Decimal::from_str("1.5").unwrap());
