@@ -25,8 +25,8 @@ message's id as 32 hex digits) are on histograms in OpenMetrics and protobuf (`-
 - A new label set is exposed as 0 until three scrapes of a Prometheus were answered and `exporter.birth_hold` has passed:
   Prometheus takes the first value of a series for its beginning, and would lose what was counted before. A look by `curl`
   or a browser does not count as a scrape.
-- Counters and histograms go on across restarts. Above `exporter.max_series_per_family` label sets, what is new is counted
-  with all labels `other`.
+- Counters and histograms go on across restarts. Above `exporter.max_series_per_family` label sets of a family, what
+  is new is counted with `other` as its app, names and business labels (`dify_exporter_series_folded_total` grows).
 - What is a counter or a histogram counts each record once; gauges are found anew.
 ";
 
