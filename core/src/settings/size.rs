@@ -12,7 +12,7 @@ pub(super) fn serialize<T: Copy + Into<u64>, S: Serializer>(size: &T, serializer
     let mut units = ["B", "KiB", "MiB", "GiB"].into_iter();
     let mut unit = units.next().unwrap_or_default();
     while size > 0
-        && size % 1024 == 0
+        && size.is_multiple_of(1024)
         && let Some(larger) = units.next()
     {
         size /= 1024;
