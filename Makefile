@@ -49,7 +49,8 @@ demo: ## PostgreSQL with Dify's rows, simulated traffic, the exporter and Promet
 bench: ## side-by-side measurements; BENCH=exporter
 	$(CARGO) run --locked --profile fast -p dify-observe-bench -- $(BENCH)
 
-docs: ## what is generated from the code: docs/metrics.md
+docs: ## what is generated from the code: docs/metrics.md, docs/configuration.md
+	UPDATE_DOCS=1 $(CARGO) test --locked -q -p dify-observe-core --lib reference
 	$(CARGO) run --locked -q -p dify-exporter -- describe --format markdown > docs/metrics.md
 
 clean: ## remove what was built
