@@ -6,6 +6,7 @@ pub mod error_type;
 pub mod facts;
 pub mod follow;
 pub mod json;
+pub mod leader;
 pub mod outcome;
 pub mod records;
 pub mod schema;

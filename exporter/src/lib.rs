@@ -1,1 +1,6 @@
-//! x
+//! The exporter: metric families, their durable state, and the answers to Prometheus.
+
+pub mod births;
+pub mod cap;
+pub mod catalogue;
+pub mod store;

@@ -1,1 +1,5 @@
-//! x
+//! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
+
+mod follower;
+mod servers;
+mod versions;

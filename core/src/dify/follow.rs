@@ -1,5 +1,242 @@
-//! The follower: the one way to read what is new in Dify's tables. See `docs/architecture.md`.
+//! The follower: the one way to read what is new in Dify's tables.
+//!
+//! It promises final records, each once, in bounded memory, whatever Dify does: rows that commit late or out of order, rows
+//! that change after they finished, runs that never finish, rows deleted in between, clocks that differ, a restart at any
+//! instruction. Out of scope are rows that were deleted before any step saw them final, rows dated more than
+//! `follow.horizon` before their commit, and single-step node rows (they belong to no run).
+//!
+//! A step reads, and changes nothing until everything is read; then [`FollowState`] absorbs it and the events come out.
+//! Whoever keeps the state durable together with what was made of the events counts every record exactly once.
+//! `docs/architecture.md` tells why it is built this way.
 
 mod event;
+mod feedback;
+mod lateness;
+mod ledger;
+#[cfg(test)]
+mod model;
+mod open;
+mod postgres;
+mod reader;
+mod runs;
+mod scan;
+mod source;
+mod state;
+mod triggers;
+
+mod messages;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use event::{Closed, Detail, Event, FeedbackAction, Kind};
+pub use feedback::KnownFeedbacks;
+pub use state::{FollowState, FollowStatus, OpenCount, OpenState, Position, Start};
+
+use self::open::OpenEntry;
+use self::postgres::{PostgresReader, Statements};
+use self::reader::{Reader, WalkPath};
+use self::runs::Change;
+use self::source::{Moment, Source};
+use crate::dify::schema::{NotDify, Schema};
+use crate::dify::session::{Database, DatabaseError};
+use crate::settings::follow::FollowSettings;
+use uuid::Uuid;
+
+/// Most open records read again in one step.
+const MOST_DUE: usize = 500;
+/// How often the schema is probed again: Dify is upgraded while we run.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// Why a step did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// It is not one that can be read.
+    #[error(transparent)]
+    NotDify(#[from] NotDify),
+}
+
+impl FollowError {
+    /// A fixed word for labels and counters.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            FollowError::Database(error) => error.kind(),
+            FollowError::NotDify(_) => "not_dify",
+        }
+    }
+}
+
+/// What the consumer wants to have fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// How much of a row.
+    pub detail: Detail,
+    /// `workflow_runs.inputs` and `messages.inputs` too: label rules read them.
+    pub inputs: bool,
+}
+
+/// What a step brought.
+#[derive(Debug)]
+pub enum Step {
+    /// It was done.
+    Done {
+        /// What became final, in no particular order.
+        events: Vec<Event>,
+        /// Another step would bring more at once.
+        more: bool,
+        /// Whether the state changed in a way that must be durable.
+        changed: bool,
+    },
+    /// The server is behind one that was read before (a lagging replica behind a load balancer): nothing was read.
+    ServerBehind,
+}
+
+/// Reads what is new.
+#[derive(Debug)]
+pub struct Follower {
+    database: Database,
+    settings: FollowSettings,
+    statement_timeout: Duration,
+    fetch: Fetch,
+    probed: Option<Probed>,
+    /// How often the page was halved after a statement ran into its timeout.
+    halvings: u32,
+}
+
+#[derive(Debug)]
+struct Probed {
+    schema: Arc<Schema>,
+    statements: Arc<Statements>,
+    at: Instant,
+}
+
+impl Follower {
+    /// A follower of `database`. Reads nothing yet.
+    pub fn new(database: Database, settings: FollowSettings, statement_timeout: Duration, fetch: Fetch) -> Self {
+        Follower { database, settings, statement_timeout, fetch, probed: None, halvings: 0 }
+    }
+
+    /// The schema as of the last probe.
+    pub fn schema(&self) -> Option<&Arc<Schema>> {
+        self.probed.as_ref().map(|probed| &probed.schema)
+    }
+
+    /// The settings it follows by.
+    pub fn settings(&self) -> &FollowSettings {
+        &self.settings
+    }
+
+    /// Tables that are walked in block ranges for want of an index on their time.
+    pub fn scanned_tables(&self) -> Vec<Kind> {
+        let Some(probed) = &self.probed else { return Vec::new() };
+        [Kind::Run, Kind::Message, Kind::Trigger].into_iter().filter(|kind| probed.statements.path(*kind) == WalkPath::Scan).collect()
+    }
+
+    /// Probes the schema where that is due.
+    async fn probe(&mut self) -> Result<(Arc<Schema>, Arc<Statements>), FollowError> {
+        if let Some(probed) = self.probed.as_ref().filter(|probed| probed.at.elapsed() < PROBE_INTERVAL) {
+            return Ok((probed.schema.clone(), probed.statements.clone()));
+        }
+        let mut tx = self.database.read(self.statement_timeout).await?;
+        let schema = Arc::new(Schema::probe(&mut tx).await?);
+        tx.end().await?;
+        schema.require_dify()?;
+        let statements = Arc::new(Statements::new(&schema, self.fetch, self.settings.value_bytes));
+        self.probed = Some(Probed { schema: schema.clone(), statements: statements.clone(), at: Instant::now() });
+        Ok((schema, statements))
+    }
+
+    /// One step: reads what is new and what is due, bounded in rows and bytes, in one transaction. With no state yet, makes
+    /// one that begins at `start`. Nothing changes when it fails.
+    pub async fn step(&mut self, state: &mut Option<FollowState>, start: Start) -> Result<Step, FollowError> {
+        let result = self.try_step(state, start).await;
+        match &result {
+            Ok(_) => self.halvings = self.halvings.saturating_sub(1),
+            Err(FollowError::Database(DatabaseError::Timeout)) => self.halvings = (self.halvings + 1).min(13),
+            Err(FollowError::Database(DatabaseError::SchemaChanged(_)) | FollowError::NotDify(_)) => self.probed = None,
+            Err(_) => {}
+        }
+        result
+    }
+
+    async fn try_step(&mut self, state: &mut Option<FollowState>, start: Start) -> Result<Step, FollowError> {
+        let (_, statements) = self.probe().await?;
+        let mut settings = self.settings.clone();
+        settings.page_rows = (settings.page_rows >> self.halvings).max(1);
+        let mut tx = self.database.read(self.statement_timeout).await?;
+        tx.set_local("SET LOCAL enable_seqscan = off").await?;
+        let mut reader = PostgresReader { tx, statements };
+        let step = read_and_absorb(&mut reader, state, start, &settings, source::PAGE >> self.halvings).await?;
+        reader.tx.end().await?;
+        Ok(step)
+    }
+}
+
+/// A step against any reader.
+async fn read_and_absorb<R: Reader>(
+    reader: &mut R,
+    state: &mut Option<FollowState>,
+    start: Start,
+    settings: &FollowSettings,
+    page: u32,
+) -> Result<Step, DatabaseError> {
+    let facts = reader.facts().await?;
+    let mut fresh = None;
+    let current = match state.as_ref() {
+        Some(current) if current.is_of(&facts) => current,
+        Some(current) => fresh.insert(current.anchored_anew(&facts, settings)),
+        None => fresh.insert(FollowState::begin(start, &facts, settings)),
+    };
+    if current.is_ahead_of(&facts) {
+        return Ok(Step::ServerBehind);
+    }
+    let moment = Moment { now: facts.now, edge: facts.edge(), page: page.max(1) };
+    let runs = runs::step(&current.runs, &current.recounts, reader, moment, settings).await?;
+    let messages = messages::step(&current.messages, &current.runs, reader, moment, settings).await?;
+    let triggers = triggers::step(&current.triggers, reader, moment, settings).await?;
+    // Everything is read. From here nothing can fail.
+    let more = runs.more || messages.more || triggers.more;
+    let changed_anchor = fresh.is_some();
+    let state = match fresh {
+        Some(fresh) => state.insert(fresh),
+        None => state.as_mut().expect("there is a state when no fresh one was made"),
+    };
+    let late = runs.found.late + messages.found.late + triggers.found.late;
+    let mut events = runs::absorb(&mut state.runs, &mut state.recounts, runs, moment, settings);
+    events.extend(messages::absorb(&mut state.messages, messages, moment, settings));
+    events.extend(triggers::absorb(&mut state.triggers, triggers, moment, settings));
+    state.note(&facts, late, &events);
+    let changed = changed_anchor || !events.is_empty();
+    Ok(Step::Done { events, more, changed })
+}
+
+/// What becomes of an open record whose row is not there: it may only be hidden by another server, or about to come back.
+fn missing(entry: &OpenEntry, moment: Moment, source: &Source, settings: &FollowSettings, events: &mut Vec<Event>, kind: Kind) -> Change {
+    let patience = source.lateness.overlap(moment.now, settings.overlap);
+    let since = entry.missing_since.unwrap_or(moment.now);
+    if moment.now.since(since) >= patience {
+        events.push(Event::Vanished(kind));
+        return Change::Vanished { created_at: entry.created_at };
+    }
+    let mut entry = entry.clone();
+    entry.missing_since = Some(since);
+    entry.check_at(moment.now, since.plus(patience));
+    Change::Open(entry)
+}
+
+fn apply(source: &mut Source, id: Uuid, change: Change) {
+    match change {
+        Change::Open(entry) => source.open.insert(id, entry),
+        Change::Told { created_at, .. } => {
+            source.open.remove(&id);
+            source.ledger.insert_told(id, created_at);
+        }
+        Change::Vanished { created_at } => {
+            source.open.remove(&id);
+            source.ledger.insert_vanished(id, created_at);
+        }
+    }
+}

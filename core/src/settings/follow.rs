@@ -28,7 +28,7 @@ pub struct FollowSettings {
     /// they are taken as they are (default 60s).
     #[serde(with = "humantime_serde")]
     pub interrupt_after: Duration,
-    /// Most record ids read in one step (default 20000). Larger catches up faster and holds more memory.
+    /// Most records read in one step (default 1000); catching up takes many steps. Larger is a little faster and holds more memory.
     pub page_rows: u32,
     /// Most bytes of one text or JSON value that are fetched; what is longer is cut (default 256 KiB).
     pub value_bytes: u32,
@@ -46,7 +46,7 @@ impl Default for FollowSettings {
             abandon_after: Duration::from_secs(24 * 3600),
             settle: Duration::from_secs(5),
             interrupt_after: Duration::from_secs(60),
-            page_rows: 20_000,
+            page_rows: 1000,
             value_bytes: 256 * 1024,
             scan_pages_per_second: 4096,
         }

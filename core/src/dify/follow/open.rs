@@ -85,10 +85,6 @@ impl OpenSet {
         self.entries.iter()
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.entries.clear();
-    }
-
     /// At most `most` records that are due, the most overdue for their interval first: a young run that should have been
     /// read ten seconds ago goes before an old one that is late by the same ten seconds.
     pub(crate) fn due(&self, now: Micros, most: usize) -> Vec<Uuid> {

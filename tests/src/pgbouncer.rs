@@ -1,0 +1,79 @@
+//! A real PgBouncer in front of a server, pooling by transaction.
+
+use std::net::TcpStream;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+use crate::children::{Guard, RunAs, find_program, free_port};
+use crate::postgres::Server;
+
+/// A running PgBouncer; gone when dropped, and when this process dies.
+#[derive(Debug)]
+pub struct PgBouncer {
+    child: Child,
+    port: u16,
+    _guard: Guard,
+    folder: TempDir,
+}
+
+impl PgBouncer {
+    /// Starts PgBouncer in transaction mode for all databases of `server`, with `pool_size` server connections for each.
+    pub fn start(server: &Server, pool_size: u32) -> anyhow::Result<Self> {
+        let program = find_program("pgbouncer", "pgbouncer")?;
+        let run_as = RunAs::unprivileged()?;
+        let folder = tempfile::Builder::new().prefix("dify-observe-pgbouncer-").tempdir()?;
+        run_as.give(folder.path())?;
+        let port = free_port()?;
+        let configuration = folder.path().join("pgbouncer.ini");
+        std::fs::write(&configuration, ini(server.port(), port, pool_size))?;
+        let log = std::fs::File::create(folder.path().join("log"))?;
+        let child = run_as
+            .command(&program, folder.path())
+            .arg(&configuration)
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("failed to start pgbouncer")?;
+        let guard = Guard::of_child(&child, folder.path())?;
+        let bouncer = Self { child, port, _guard: guard, folder };
+        bouncer.wait_until_it_listens()?;
+        Ok(bouncer)
+    }
+
+    /// The URL of a database through PgBouncer. It refuses start-up parameters that it cannot track, `extra_float_digits` among
+    /// them, as it does where nobody changed its configuration.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    fn wait_until_it_listens(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if Instant::now() > deadline {
+                bail!("pgbouncer did not listen: {}", std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        // Already gone is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ini(server: u16, port: u16, pool_size: u32) -> String {
+    // auth_type = any takes every user name and needs the one to use at the server.
+    format!(
+        "[databases]\n* = host=127.0.0.1 port={server} user=postgres\n\
+         [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
+         default_pool_size = {pool_size}\nmax_client_conn = 200\n"
+    )
+}

@@ -1,0 +1,29 @@
+//! Every Dify version of the test set can be created, and so can what no Dify ever was.
+
+use dify_observe_tests::postgres::Cluster;
+use dify_observe_tests::{Schema, seed};
+
+#[tokio::test]
+async fn every_version_creates() {
+    let cluster = Cluster::shared().unwrap();
+    for schema in Schema::all().unwrap() {
+        let database = cluster.database(&schema).await.unwrap();
+        let tables = database.count("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").await.unwrap();
+        assert_eq!(tables, schema.tables.len() as i64, "{}", schema.version);
+        let head = database.count(&format!("SELECT count(*) FROM alembic_version WHERE version_num = '{}'", schema.alembic)).await.unwrap();
+        assert_eq!(head, 1, "{}", schema.version);
+    }
+}
+
+#[tokio::test]
+async fn every_mutated_schema_creates() {
+    let cluster = Cluster::shared().unwrap();
+    let first = seed("every_mutated_schema_creates");
+    let versions = Schema::all().unwrap();
+    for offset in 0..20 {
+        let schema = versions[offset % versions.len()].mutated(first + offset as u64);
+        let database = cluster.database(&schema).await.unwrap_or_else(|error| panic!("{}: {error:#}", schema.describe()));
+        let tables = database.count("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").await.unwrap();
+        assert_eq!(tables, schema.tables.len() as i64, "{}", schema.describe());
+    }
+}
