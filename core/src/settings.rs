@@ -1,3 +1,6 @@
 //! The one configuration of all binaries.
 
 pub mod follow;
+mod labels;
+
+pub use labels::*;
