@@ -3,4 +3,6 @@
 pub mod births;
 pub mod cap;
 pub mod catalogue;
+pub mod encode;
+pub mod state;
 pub mod store;

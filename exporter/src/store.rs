@@ -22,3 +22,5 @@ pub use histogram::Histogram;
 pub use labels::{AppLabels, Labels};
 pub use totals::{Scheme, Totals};
 pub use value::Exemplar;
+
+pub(crate) use histogram::{Native, ZERO_THRESHOLD};

@@ -33,10 +33,10 @@ impl Guard {
         Ok(Self(child))
     }
 
-    /// Kills `child` by its id and removes `folder` at the end.
-    pub(crate) fn of_child(child: &Child, folder: &Path) -> anyhow::Result<Self> {
-        let pid = child.id().to_string();
-        Self::new(r#"kill -9 "$1" 2>/dev/null; rm -rf "$2""#, &[pid.as_ref(), folder.as_os_str()])
+    /// Ends the guard without its clean-up: what it watched is gone, and its process id may soon belong to another.
+    pub(crate) fn disarm(mut self) {
+        // It is waited for by the destructor.
+        let _ = self.0.kill();
     }
 }
 

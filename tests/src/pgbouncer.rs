@@ -1,22 +1,19 @@
 //! A real PgBouncer in front of a server, pooling by transaction.
 
 use std::net::TcpStream;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use tempfile::TempDir;
+use anyhow::bail;
 
-use crate::children::{Guard, RunAs, find_program, free_port};
+use crate::children::{RunAs, find_program, free_port};
 use crate::postgres::Server;
+use crate::process::Process;
 
 /// A running PgBouncer; gone when dropped, and when this process dies.
 #[derive(Debug)]
 pub struct PgBouncer {
-    child: Child,
+    process: Process,
     port: u16,
-    _guard: Guard,
-    folder: TempDir,
 }
 
 impl PgBouncer {
@@ -29,16 +26,8 @@ impl PgBouncer {
         let port = free_port()?;
         let configuration = folder.path().join("pgbouncer.ini");
         std::fs::write(&configuration, ini(server.port(), port, pool_size))?;
-        let log = std::fs::File::create(folder.path().join("log"))?;
-        let child = run_as
-            .command(&program, folder.path())
-            .arg(&configuration)
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("failed to start pgbouncer")?;
-        let guard = Guard::of_child(&child, folder.path())?;
-        let bouncer = Self { child, port, _guard: guard, folder };
+        let process = Process::start(run_as.command(&program, folder.path()).arg(&configuration), folder)?;
+        let mut bouncer = Self { process, port };
         bouncer.wait_until_it_listens()?;
         Ok(bouncer)
     }
@@ -49,23 +38,15 @@ impl PgBouncer {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    fn wait_until_it_listens(&self) -> anyhow::Result<()> {
+    fn wait_until_it_listens(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            if Instant::now() > deadline {
-                bail!("pgbouncer did not listen: {}", std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
+            if Instant::now() > deadline || self.process.ended()?.is_some() {
+                bail!("pgbouncer did not listen; it wrote:\n{}", self.process.stderr());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
-    }
-}
-
-impl Drop for PgBouncer {
-    fn drop(&mut self) {
-        // Already gone is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

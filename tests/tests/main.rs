@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
 
 mod follower;
+mod prometheus;
+mod real_rows;
 mod servers;
 mod versions;

@@ -85,6 +85,8 @@ pub enum Step {
     Done {
         /// What became final, in no particular order.
         events: Vec<Event>,
+        /// How many of what was found only a trailing walk, a recount or a second pass found, by kind.
+        late: [(Kind, u64); 3],
         /// Another step would bring more at once.
         more: bool,
         /// Whether the state changed in a way that must be durable.
@@ -204,13 +206,13 @@ async fn read_and_absorb<R: Reader>(
         Some(fresh) => state.insert(fresh),
         None => state.as_mut().expect("there is a state when no fresh one was made"),
     };
-    let late = runs.found.late + messages.found.late + triggers.found.late;
+    let late = [(Kind::Run, runs.found.late), (Kind::Message, messages.found.late), (Kind::Trigger, triggers.found.late)];
     let mut events = runs::absorb(&mut state.runs, &mut state.recounts, runs, moment, settings);
     events.extend(messages::absorb(&mut state.messages, messages, moment, settings));
     events.extend(triggers::absorb(&mut state.triggers, triggers, moment, settings));
-    state.note(&facts, late, &events);
+    state.note(&facts);
     let changed = changed_anchor || !events.is_empty();
-    Ok(Step::Done { events, more, changed })
+    Ok(Step::Done { events, late, more, changed })
 }
 
 /// What becomes of an open record whose row is not there: it may only be hidden by another server, or about to come back.

@@ -14,8 +14,7 @@ pub(super) const QUEUE: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 30
 /// Indexing of a document.
 pub(super) const INDEXING: &[f64] = &[1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14_400.0];
 /// Tokens of one request: from a classification to a full context.
-pub(super) const TOKENS: &[f64] =
-    &[16.0, 64.0, 256.0, 1024.0, 2048.0, 4096.0, 8192.0, 16_384.0, 32_768.0, 65_536.0, 131_072.0, 1_048_576.0];
+pub(super) const TOKENS: &[f64] = &[16.0, 64.0, 256.0, 1024.0, 2048.0, 4096.0, 8192.0, 16_384.0, 32_768.0, 65_536.0, 131_072.0, 524_288.0];
 /// Documents of one retrieval.
 pub(super) const DOCUMENTS: &[f64] = &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0, 50.0];
 /// Relevance scores.

@@ -130,7 +130,8 @@ impl Totals {
 
     fn value(&self, family: &FamilyDef, labels: &Labels) -> Option<&Value> {
         let series = self.families.get(family.name)?;
-        let place = self.scheme.with_values(family, labels, |values| series.find(values, &self.symbols)).ok()?;
+        let labels = self.kept.limit(&self.scheme.business, labels);
+        let place = self.scheme.with_values(family, &labels, |values| series.find(values, &self.symbols)).ok()?;
         series.get(place).map(|series| &series.value)
     }
 }

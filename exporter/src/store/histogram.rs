@@ -4,8 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::value::Exemplar;
 
-/// The finest native resolution: eight buckets for each doubling, an error of at most 4.4 %.
-const FINEST_SCHEMA: i8 = 3;
 /// Beyond this many native buckets the resolution is halved, as client libraries do.
 const MOST_NATIVE_BUCKETS: usize = 160;
 /// Values this close to 0 or closer are in the native zero bucket; the default of Prometheus' client libraries.
@@ -44,7 +42,7 @@ impl Histogram {
         Histogram {
             buckets: vec![0; bounds.len() + 1].into(),
             sum: 0,
-            native: Native { schema: FINEST_SCHEMA, ..Native::default() },
+            native: Native { schema: Native::FINEST_SCHEMA, ..Native::default() },
             exemplars: Vec::new(),
         }
     }
@@ -59,6 +57,8 @@ impl Histogram {
         self.sum = self.sum.saturating_add((value * NANOS).round() as i128);
         self.native.count(value);
         if let (Some(exemplar), Ok(bucket)) = (exemplar, u8::try_from(bucket)) {
+            // An exemplar must lie within its bucket.
+            let exemplar = Exemplar { value, ..exemplar };
             match self.exemplars.binary_search_by_key(&bucket, |(of, _)| *of) {
                 Ok(at) => self.exemplars[at].1 = exemplar,
                 Err(at) => self.exemplars.insert(at, (bucket, exemplar)),
@@ -98,13 +98,16 @@ impl Histogram {
 }
 
 impl Native {
+    /// The finest resolution: eight buckets for each doubling, an error of at most 4.4 %.
+    pub(crate) const FINEST_SCHEMA: i8 = 3;
+
     fn count(&mut self, value: f64) {
         if value.abs() <= ZERO_THRESHOLD {
             self.zero += 1;
             return;
         }
         let index = finest_index(value.abs());
-        let index = coarser(index, FINEST_SCHEMA - self.schema);
+        let index = coarser(index, Self::FINEST_SCHEMA - self.schema);
         let side = if value > 0.0 { &mut self.positive } else { &mut self.negative };
         match side.binary_search_by_key(&index, |(of, _)| *of) {
             Ok(at) => side[at].1 += 1,
@@ -203,7 +206,7 @@ mod tests {
             value *= 1.03;
         }
         assert!(histogram.native.positive.len() <= MOST_NATIVE_BUCKETS);
-        assert!(histogram.native.schema < FINEST_SCHEMA);
+        assert!(histogram.native.schema < Native::FINEST_SCHEMA);
         assert_eq!(histogram.native.positive.iter().map(|(_, count)| count).sum::<u64>(), 2000);
         assert!(histogram.native.positive.is_sorted());
     }

@@ -49,3 +49,12 @@ impl AsRef<Labels> for Labels {
         self
     }
 }
+
+#[cfg(test)]
+impl Labels {
+    /// Some labels for a family, whichever they are.
+    pub(crate) fn default_for(family: &super::FamilyDef) -> Self {
+        let app = AppLabels { id: Uuid::from_u128(1), name: "an app".into() };
+        Labels::of_app(&app, family.labels.iter().copied())
+    }
+}

@@ -12,6 +12,7 @@ use super::series::FamilySeries;
 use super::symbols::Symbols;
 use super::value::{Exemplar, Value};
 use crate::births::Epoch;
+use crate::cap::{BusinessLabel, KeptValues};
 use crate::{cap, catalogue};
 
 /// What of the configuration decides which label sets there are.
@@ -19,8 +20,8 @@ use crate::{cap, catalogue};
 pub struct Scheme {
     /// `exporter.app_name_label`
     pub app_name_label: bool,
-    /// The names of the business labels, in the order of their values in [`Labels::business`].
-    pub business: Arc<[Arc<str>]>,
+    /// The operator's labels, in the order of their values in [`Labels::business`].
+    pub business: Arc<[BusinessLabel]>,
     /// `exporter.max_series_per_family`
     pub max_series: usize,
 }
@@ -36,8 +37,8 @@ impl Scheme {
     pub fn label_names<'a>(&'a self, family: &'a FamilyDef) -> impl Iterator<Item = &'a str> {
         let app_id = (family.scope != Scope::Global).then_some("app_id");
         let app = self.has_app_name(family).then_some("app");
-        let business: &[Arc<str>] = if family.business_labels { &self.business } else { &[] };
-        app_id.into_iter().chain(app).chain(family.labels.iter().copied()).chain(business.iter().map(|name| &**name))
+        let business: &[BusinessLabel] = if family.business_labels { &self.business } else { &[] };
+        app_id.into_iter().chain(app).chain(family.labels.iter().copied()).chain(business.iter().map(|label| &*label.name))
     }
 
     pub(super) fn has_app_name(&self, family: &FamilyDef) -> bool {
@@ -94,6 +95,7 @@ pub struct Totals {
     pub(super) families: BTreeMap<String, FamilySeries>,
     /// The name under which each app is counted now.
     apps: BTreeMap<uuid::Uuid, Arc<str>>,
+    pub(super) kept: KeptValues,
     #[serde(skip)]
     pub(super) scheme: Scheme,
     #[serde(skip)]
@@ -224,7 +226,11 @@ impl Totals {
         if let Some(app) = &labels.app {
             self.name_app(app);
         }
-        let Totals { symbols, families, scheme, epoch, dirty, .. } = self;
+        let Totals { symbols, families, kept, scheme, epoch, dirty, .. } = self;
+        if family.business_labels {
+            *dirty |= kept.admit(&scheme.business, labels);
+        }
+        let labels = &*kept.limit(&scheme.business, labels);
         debug_assert!(family.is_durable(), "{} is not durable", family.name);
         let zero = Value::zero(family.kind)?;
         if !families.contains_key(family.name) {

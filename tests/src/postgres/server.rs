@@ -12,9 +12,9 @@ use crate::children::{Guard, RunAs, free_port, run, signal};
 /// Prefix of the temporary folders; the process id follows.
 const FOLDER_PREFIX: &str = "dify-observe-pg-";
 
-/// Speed instead of safety: nothing in a test cluster survives a crash of the machine, and nothing has to.
+/// Nothing in a test cluster has to survive a crash of the machine. It does survive a kill of the server: commits are written
+/// out, only not forced to the disk.
 const SETTINGS: &str = "fsync = off
-synchronous_commit = off
 full_page_writes = off
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''

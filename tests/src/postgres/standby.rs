@@ -55,8 +55,8 @@ impl Standby {
     /// Waits until everything written on the primary so far is seen here.
     pub async fn catch_up(&self) -> anyhow::Result<()> {
         let mut primary = PgConnection::connect(&self.primary_url).await?;
-        // The cluster commits asynchronously; one synchronous record flushes everything before it.
-        sqlx::raw_sql("SET synchronous_commit = local; SELECT pg_logical_emit_message(true, '', '')").execute(&mut primary).await?;
+        // Whatever was committed asynchronously is flushed by the next synchronous record.
+        sqlx::raw_sql("SELECT pg_logical_emit_message(true, '', '')").execute(&mut primary).await?;
         let position: String = sqlx::query_scalar("SELECT pg_current_wal_flush_lsn()::text").fetch_one(&mut primary).await?;
         primary.close().await?;
         self.wait_for("SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, false)", &position).await

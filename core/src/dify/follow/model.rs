@@ -116,11 +116,13 @@ impl Reader for World {
         Ok(rows.div_ceil(7) as u32)
     }
 
-    async fn scan(&mut self, kind: Kind, blocks: Range<u32>, since: Micros, _open_since: Micros) -> Result<Vec<Place>, DatabaseError> {
+    async fn scan(&mut self, kind: Kind, blocks: Range<u32>, since: Micros, open_since: Micros) -> Result<Vec<Place>, DatabaseError> {
         self.statements += 1;
         let at = self.visible();
         let rows = blocks.start as usize * 7..blocks.end as usize * 7;
-        let place = |created_at: Micros, id: Uuid| (created_at >= since).then_some(Place { created_at, id });
+        let place = |created_at: Micros, id: Uuid, open: bool| {
+            (created_at >= since || (created_at >= open_since && open)).then_some(Place { created_at, id })
+        };
         Ok(match kind {
             Kind::Run => self
                 .runs
@@ -128,7 +130,7 @@ impl Reader for World {
                 .enumerate()
                 .filter(|(i, _)| rows.contains(i))
                 .filter_map(|(_, h)| h.at(at))
-                .filter_map(|r| place(r.created_at, r.key.id))
+                .filter_map(|r| place(r.created_at, r.key.id, !r.has_ended()))
                 .collect(),
             _ => self
                 .messages
@@ -136,7 +138,7 @@ impl Reader for World {
                 .enumerate()
                 .filter(|(i, _)| rows.contains(i))
                 .filter_map(|(_, h)| h.at(at))
-                .filter_map(|m| place(m.created_at, m.id))
+                .filter_map(|m| place(m.created_at, m.id, !m.is_filled()))
                 .collect(),
         })
     }
@@ -186,6 +188,37 @@ struct Truth {
     runs: HashSet<Uuid>,
     nodes: HashSet<Uuid>,
     messages: HashSet<Uuid>,
+}
+
+impl Truth {
+    /// Leaves what is created from now on, and what is open now.
+    fn keep_since(&mut self, world: &World) {
+        let now = world.now;
+        let live = |created_at: Option<Micros>, is_open: Option<bool>| match (created_at, is_open) {
+            (Some(created_at), _) if created_at.0 >= now => true,
+            (Some(_), open) => open == Some(true),
+            // Not committed yet: what counts is the time that it will bear.
+            (None, _) => false,
+        };
+        let created = |id: &Uuid| world.runs[id].versions.iter().rev().find_map(|(_, row)| row.as_ref()).map(|run| run.created_at);
+        let visible_run = |id: &Uuid| world.runs[id].at(now);
+        self.runs.retain(|id| match visible_run(id) {
+            Some(run) => live(Some(run.created_at), Some(!run.has_ended())),
+            None => live(created(id), None),
+        });
+        let nodes: HashSet<Uuid> = self
+            .runs
+            .iter()
+            .filter_map(|id| world.nodes.get(id))
+            .flatten()
+            .filter_map(|history| history.versions.first()?.1.as_ref().map(|node| node.id))
+            .collect();
+        self.nodes.retain(|id| nodes.contains(id));
+        self.messages.retain(|id| match world.messages[id].at(now) {
+            Some(message) => live(Some(message.created_at), Some(!message.is_filled())),
+            None => live(world.messages[id].versions.last().and_then(|(_, row)| row.as_ref()).map(|message| message.created_at), None),
+        });
+    }
 }
 
 struct Author {
@@ -398,6 +431,17 @@ impl Told {
     }
 }
 
+/// One step. `Some(more)` when it was done.
+async fn step(world: &mut World, unit: &mut (Option<FollowState>, Told), start: Start, settings: &FollowSettings) -> Option<bool> {
+    match read_and_absorb(world, &mut unit.0, start, settings, 100).await.expect("the model never fails") {
+        Step::Done { events, more, .. } => {
+            unit.1.note(events);
+            Some(more)
+        }
+        Step::ServerBehind => None,
+    }
+}
+
 async fn history(seed: u64) {
     let mut author = Author { rng: ChaCha8Rng::seed_from_u64(seed), world: World::default(), truth: Truth::default() };
     author.world.scan = author.chance(25);
@@ -409,11 +453,18 @@ async fn history(seed: u64) {
             author.message(None, at, at + 5 * SECOND);
         }
     }
-    let Author { mut rng, mut world, truth } = author;
+    let Author { mut rng, mut world, mut truth } = author;
+    let start = if rng.random_range(0..3) == 0 { Start::Now } else { Start::Beginning };
     let settings = FollowSettings { page_rows: [1000, 40, 7][rng.random_range(0..3)], ..FollowSettings::default() };
     let mut durable: (Option<FollowState>, Told) = Default::default();
     let mut live = durable.clone();
     world.now = BEGIN - 60 * SECOND;
+    if start == Start::Now {
+        world.now = BEGIN + HOUR / 2;
+        truth.keep_since(&world);
+        step(&mut world, &mut live, start, &settings).await;
+        durable = live.clone();
+    }
     let end = BEGIN + traffic + 52 * HOUR;
     while world.now < end {
         let busy = world.now < BEGIN + traffic + HOUR;
@@ -423,9 +474,8 @@ async fn history(seed: u64) {
         }
         world.behind = if rng.random_range(0..10) == 0 { rng.random_range(0..300) * SECOND } else { 0 };
         for _ in 0..20 {
-            match read_and_absorb(&mut world, &mut live.0, Start::Beginning, &settings, 100).await.expect("the model never fails") {
-                Step::Done { events, more, .. } => {
-                    live.1.note(events);
+            match step(&mut world, &mut live, start, &settings).await {
+                Some(more) => {
                     if rng.random_range(0..10) == 0 {
                         live = durable.clone(); // killed before it was durable
                     } else if rng.random_range(0..3) > 0 {
@@ -435,7 +485,7 @@ async fn history(seed: u64) {
                         break;
                     }
                 }
-                Step::ServerBehind => break,
+                None => break,
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::event::{Event, Kind};
+use super::event::Kind;
 use super::feedback::KnownFeedbacks;
 use super::reader::ServerFacts;
 use super::runs::Recounts;
@@ -38,8 +38,6 @@ pub struct FollowState {
     pub(super) triggers: Source,
     /// Feedbacks as last seen.
     pub feedbacks: KnownFeedbacks,
-    late: u64,
-    vanished: [u64; 3],
     anchored_anew: u64,
     /// Server clock of the last step. Not worth writing the state for.
     #[serde(skip, default = "long_ago")]
@@ -94,10 +92,6 @@ pub struct FollowStatus {
     pub lag: [(Kind, Duration); 3],
     /// How late a row may commit after its own time and still be found.
     pub horizon: Duration,
-    /// Records that only a trailing walk, a second pass or a recount found.
-    pub late_records: u64,
-    /// Records deleted before anybody saw them final, by kind.
-    pub vanished: [(Kind, u64); 3],
     /// How often another database was found under the same URL.
     pub anchored_anew: u64,
     /// Open records by kind.
@@ -125,8 +119,6 @@ impl FollowState {
             messages: source(),
             triggers: source(),
             feedbacks: KnownFeedbacks::default(),
-            late: 0,
-            vanished: [0; 3],
             anchored_anew: 0,
             stepped_at: Micros::MIN,
         }
@@ -136,8 +128,6 @@ impl FollowState {
     pub(super) fn anchored_anew(&self, facts: &ServerFacts, settings: &FollowSettings) -> Self {
         let mut state = Self::begin(Start::Now, facts, settings);
         state.started_at = self.started_at;
-        state.late = self.late;
-        state.vanished = self.vanished;
         state.anchored_anew = self.anchored_anew + 1;
         state
     }
@@ -155,16 +145,10 @@ impl FollowState {
         self.timeline == facts.timeline && facts.lsn < self.lsn
     }
 
-    pub(super) fn note(&mut self, facts: &ServerFacts, late: u64, events: &[Event]) {
+    pub(super) fn note(&mut self, facts: &ServerFacts) {
         self.timeline = facts.timeline;
         self.lsn = facts.lsn;
         self.stepped_at = facts.now;
-        self.late += late;
-        for event in events {
-            if let Event::Vanished(kind) = event {
-                self.vanished[*kind as usize] += 1;
-            }
-        }
     }
 
     fn sources(&self) -> [(Kind, &Source); 3] {
@@ -217,8 +201,6 @@ impl FollowState {
                 .map(|(_, source)| source.edge.since(source.horizon_from(settings)))
                 .min()
                 .unwrap_or_default(),
-            late_records: self.late,
-            vanished: [(Kind::Run, self.vanished[0]), (Kind::Message, self.vanished[1]), (Kind::Trigger, self.vanished[2])],
             anchored_anew: self.anchored_anew,
             open: self.sources().map(|(kind, source)| (kind, source.open.len() as u64)),
             blocks_scanned: self.sources().iter().map(|(_, source)| source.scan.blocks_read).sum(),

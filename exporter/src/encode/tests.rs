@@ -1,0 +1,1 @@
+//! Answers in all formats, read back.

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Installs the servers that tests and the demo start for themselves, where they are missing.
+#
+#   scripts/setup-servers.sh [postgresql] [prometheus] [pgbouncer]      (all three without arguments)
+#
+# Only programs are needed: nothing is started, now or at the next boot. With TEST_DATABASE_URL set, PostgreSQL's server is not
+# installed, because the tests use the one that the URL names.
+set -euo pipefail
+
+say() { printf '%s\n' "$*" >&2; }
+
+has_program() {
+  command -v "$1" >/dev/null 2>&1 || [[ -x "/usr/sbin/$1" || -x "/usr/local/bin/$1" ]]
+}
+
+has_postgresql_server() {
+  [[ -n "${TEST_DATABASE_URL:-}" ]] && return 0
+  [[ -n "${PG_BIN:-}" && -x "$PG_BIN/initdb" ]] && return 0
+  command -v initdb >/dev/null 2>&1 && return 0
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+}
+
+is_there() {
+  case "$1" in
+    postgresql) has_postgresql_server && has_program psql ;;
+    prometheus) has_program prometheus && has_program promtool ;;
+    pgbouncer) has_program pgbouncer ;;
+    *) say "unknown server: $1 (known: postgresql prometheus pgbouncer)"; exit 2 ;;
+  esac
+}
+
+# With an existing server only the client is missing.
+package_of() {
+  if [[ "$1" == postgresql ]] && has_postgresql_server; then echo postgresql-client; else echo "$1"; fi
+}
+
+as_root() {
+  if [[ "$(id -u)" == 0 ]]; then "$@"; else sudo "$@"; fi
+}
+
+# Debian starts a service as soon as it is installed, unless this policy forbids it.
+policy=/usr/sbin/policy-rc.d
+own_policy=no
+
+forbid_starting_services() {
+  [[ -e "$policy" ]] && return 0
+  own_policy=yes
+  printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+  as_root chmod 755 "$policy"
+}
+
+allow_starting_services() {
+  if [[ "$own_policy" == yes ]]; then as_root rm -f "$policy"; fi
+}
+
+install_packages() {
+  trap allow_starting_services EXIT
+  forbid_starting_services
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q update >&2 ||
+    say "apt-get update failed; trying with the package lists that are there"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qy install --no-install-recommends "$@" >&2
+  if [[ -d /run/systemd/system ]]; then
+    for package in "$@"; do as_root systemctl disable --quiet "$package" 2>/dev/null || true; done
+  fi
+}
+
+main() {
+  local wanted=("$@") missing=()
+  [[ ${#wanted[@]} -gt 0 ]] || wanted=(postgresql prometheus pgbouncer)
+  for server in "${wanted[@]}"; do
+    is_there "$server" || missing+=("$(package_of "$server")")
+  done
+  if [[ ${#missing[@]} -eq 0 ]]; then
+    say "servers: ${wanted[*]} are installed"
+    return 0
+  fi
+  if ! command -v apt-get >/dev/null 2>&1; then
+    say "missing: ${missing[*]}. This is not a Debian-like system: install them by its own means; PG_BIN names a folder with"
+    say "PostgreSQL's programs if they are not on PATH, TEST_DATABASE_URL (a superuser's) an existing server for the tests."
+    return 1
+  fi
+  if [[ "$(id -u)" != 0 ]] && ! command -v sudo >/dev/null 2>&1; then
+    say "missing: ${missing[*]}. Install them as root: apt-get install --no-install-recommends ${missing[*]}"
+    return 1
+  fi
+  say "servers: installing with apt: ${missing[*]} (programs only, no service is started)"
+  install_packages "${missing[@]}"
+  for server in "${wanted[@]}"; do
+    is_there "$server" || { say "$server is still missing after the installation"; return 1; }
+  done
+}
+
+main "$@"
