@@ -64,7 +64,8 @@ pub fn retry_history(node: &Node) -> Vec<Attempt> {
     let Some(data) = node.process_data.as_deref().filter(|data| data.contains(KEY)) else { return Vec::new() };
     let picked = json::pick(data, &[KEY]);
     let history = picked.get(KEY).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let attempt = |entry: &Value| Attempt { error: json::text(&entry["error"]).map(Into::into), seconds: json::number(&entry["elapsed_time"]) };
+    let attempt =
+        |entry: &Value| Attempt { error: json::text(&entry["error"]).map(Into::into), seconds: json::number(&entry["elapsed_time"]) };
     history.iter().map(attempt).collect()
 }
 

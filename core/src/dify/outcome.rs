@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::error_type::{ErrorContext, ErrorType, classify};
-use super::follow::event::Closed;
+use super::follow::Closed;
 use super::json;
 use super::records::{Node, Run, Word};
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{UNKNOWN, picked, retry_history, word};
 use crate::dify::catalog::GraphNode;
-use crate::dify::follow::event::Closed;
+use crate::dify::follow::Closed;
 use crate::dify::json;
 use crate::dify::records::{Message, Node, Thought, Word};
 
@@ -172,7 +172,9 @@ fn agent_calls(node: &Node, status: &Word, log: Option<&Value>) -> Vec<Call> {
     }
     let call = |round: &Value| {
         let id = entry_id(round);
-        let thinks = |entry: &&Value| json::text(&entry["parent_id"]) == id && entry["label"].as_str().is_some_and(|label| label.ends_with("Thought"));
+        let thinks = |entry: &&Value| {
+            json::text(&entry["parent_id"]) == id && entry["label"].as_str().is_some_and(|label| label.ends_with("Thought"))
+        };
         let thought = entries.iter().find(thinks).filter(|_| id.is_some()).unwrap_or(round);
         let failed = thought["status"] == "error" || json::text(&thought["error"]).is_some();
         Call {
@@ -205,7 +207,8 @@ pub fn message_model_uses(message: &Message, thoughts: &[Thought], closed: Close
     let (prompt, completion) = (sum(|thought| thought.message_tokens), sum(|thought| thought.answer_tokens));
     // A message that failed or was stopped half way stores no tokens, while the rounds before it do.
     let by_thoughts = prompt + completion > 0;
-    let (prompt, completion) = if by_thoughts { (prompt, completion) } else { (natural(message.message_tokens), natural(message.answer_tokens)) };
+    let (prompt, completion) =
+        if by_thoughts { (prompt, completion) } else { (natural(message.message_tokens), natural(message.answer_tokens)) };
     let price = match by_thoughts {
         true => Some(thoughts.iter().filter_map(|thought| thought.total_price).sum()),
         false => message.total_price,

@@ -127,7 +127,13 @@ fn thought_call(name: &str, meta: Option<&Value>, is_last: bool) -> ToolCall {
         provider_type: provider_type_of(stored, &provider),
         provider,
         tool,
-        status: if !known { UNKNOWN.into() } else if error.is_some() { "failed".into() } else { "succeeded".into() },
+        status: if !known {
+            UNKNOWN.into()
+        } else if error.is_some() {
+            "failed".into()
+        } else {
+            "succeeded".into()
+        },
         seconds: json::number(&meta["time_cost"]).filter(|seconds| is_last && *seconds >= 0.0),
         error: error.map(Into::into),
     }
@@ -178,7 +184,8 @@ mod tests {
     #[test]
     fn a_workflow_tool_has_the_name_of_its_provider_and_not_its_id() {
         let mut tool = node("tool", "failed");
-        tool.execution_metadata = Some(r#"{"tool_info": {"provider_type": "workflow", "provider_id": "c3953c93-0dc5-4d94-9c49-76d2b69d7b4c"}}"#.into());
+        tool.execution_metadata =
+            Some(r#"{"tool_info": {"provider_type": "workflow", "provider_id": "c3953c93-0dc5-4d94-9c49-76d2b69d7b4c"}}"#.into());
         let call = tool_call(&tool, &"failed".into(), Some(&graph_tool("workflow", "ask_shop", "ask_shop"))).unwrap();
         assert_eq!(short(&call), ("workflow", "ask_shop", "ask_shop", "failed"));
     }
