@@ -3,6 +3,7 @@
 pub mod births;
 pub mod cap;
 pub mod catalogue;
+pub mod describe;
 pub mod encode;
 pub mod state;
 pub mod store;
