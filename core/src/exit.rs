@@ -57,6 +57,12 @@ fn opinion(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = error.downcast_ref::<crate::settings::SettingsError>() {
         return Some(error.exit());
     }
+    if let Some(error) = error.downcast_ref::<crate::state_dir::StateDirError>() {
+        return Some(error.exit());
+    }
+    if let Some(error) = error.downcast_ref::<crate::admin::AdminError>() {
+        return Some(error.exit());
+    }
     let io = error.downcast_ref::<std::io::Error>()?;
     (io.kind() == std::io::ErrorKind::BrokenPipe).then_some(Exit::Done)
 }

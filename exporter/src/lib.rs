@@ -3,7 +3,11 @@
 pub mod births;
 pub mod cap;
 pub mod catalogue;
+pub mod collectors;
 pub mod describe;
 pub mod encode;
+pub mod engine;
+pub mod record;
+pub mod serve;
 pub mod state;
 pub mod store;

@@ -12,6 +12,7 @@ pub mod process;
 pub mod prometheus;
 pub mod schema;
 pub mod seed;
+pub mod truth;
 
 pub use schema::Schema;
 pub use seed::seed;

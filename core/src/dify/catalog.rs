@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::follow::Event;
 use super::records::{Node, Run, Word};
 use super::schema::Schema;
 use super::session::{DatabaseError, ReadTx};
 use super::time::Micros;
+use crate::labels::LabelRules;
 
 use cache::Cache;
 pub use graph::{GraphModel, GraphNode, GraphTool, parse_graph};
@@ -98,9 +100,19 @@ impl Default for Catalog {
 }
 
 impl Catalog {
-    /// Reads what these records refer to and is not known, or not known freshly enough. Optional tables and columns that
-    /// are not there, or not readable, are left out. `now` is any monotonic-enough clock; it only ages entries.
-    pub async fn prepare(&mut self, tx: &mut ReadTx, schema: &Schema, wanted: &Wanted, now: Micros) -> Result<(), DatabaseError> {
+    /// Reads what these events refer to, as far as the label rules need it, and is not known freshly enough.
+    /// Before the first probe of the schema there are no events.
+    pub async fn prepare(&mut self, tx: &mut ReadTx, events: &[Event], schema: Option<&Arc<Schema>>,
+        labels: &LabelRules,
+    ) -> Result<(), DatabaseError> {
+        let Some(schema) = schema else { return Ok(()) };
+        let wanted = Wanted::of(events, labels.needs_end_user() || labels.needs_user_age());
+        self.read(tx, schema, &wanted, Micros::now()).await
+    }
+
+    /// Reads what is wanted and not known, or not known freshly enough. Optional tables and columns that are not there, or
+    /// not readable, are left out. `now` only ages entries.
+    pub async fn read(&mut self, tx: &mut ReadTx, schema: &Schema, wanted: &Wanted, now: Micros) -> Result<(), DatabaseError> {
         self.prepare_apps(tx, schema, self.apps.missing(wanted.apps.iter().copied(), now), now).await?;
         self.prepare_datasets(tx, schema, wanted, now).await?;
         self.prepare_end_users(tx, schema, wanted, now).await?;
