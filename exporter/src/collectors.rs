@@ -62,7 +62,6 @@ pub struct Collectors {
     scheme: Scheme,
     turns: Vec<Turn>,
     apps: BTreeMap<Uuid, AppLabels>,
-    completed: CompletedDocuments,
 }
 
 /// The settings that collectors obey.
@@ -83,8 +82,8 @@ struct Gathered {
 }
 
 impl Collectors {
-    /// The collectors that the settings ask for. `completed` comes out of the durable state.
-    pub fn new(database: Database, settings: &Settings, scheme: Scheme, completed: CompletedDocuments) -> Self {
+    /// The collectors that the settings ask for.
+    pub fn new(database: Database, settings: &Settings, scheme: Scheme) -> Self {
         let subjects = Subject::ALL.into_iter().filter(|subject| *subject != Subject::Apps).map(Collector::Subject);
         // Apps come first: the others take names from them.
         let mut collectors = vec![Collector::Subject(Subject::Apps)];
@@ -99,7 +98,7 @@ impl Collectors {
             time_zone: settings.exporter.console_time_zone.parse().unwrap_or(chrono_tz::UTC),
         };
         let turns = collectors.into_iter().map(|collector| Turn::new(collector, scheme.clone())).collect();
-        Collectors { database, options, scheme, turns, apps: BTreeMap::new(), completed }
+        Collectors { database, options, scheme, turns, apps: BTreeMap::new() }
     }
 
     /// How long until a collector is due.
@@ -109,7 +108,8 @@ impl Collectors {
     }
 
     /// One turn of each collector that is due, one after another. Fails only when not even the schema can be read.
-    pub async fn round(&mut self) -> Result<Findings, DatabaseError> {
+    /// `completed` comes out of the durable state: what it has is not taken again.
+    pub async fn round(&mut self, completed: &CompletedDocuments) -> Result<Findings, DatabaseError> {
         let schema = self.probe().await?;
         let (mut feedbacks, mut documents) = (None, None);
         for index in 0..self.turns.len() {
@@ -122,13 +122,10 @@ impl Collectors {
                 continue;
             }
             let begun = Instant::now();
-            let result = self.collect(collector, &schema).await;
+            let result = self.collect(collector, &schema, completed).await;
             if let Some(gathered) = self.turns[index].done(result, begun.elapsed()) {
                 feedbacks = gathered.feedbacks.or(feedbacks);
-                if let Some((completed, taken)) = gathered.documents {
-                    self.completed = completed.clone();
-                    documents = Some((completed, taken));
-                }
+                documents = gathered.documents.or(documents);
             }
         }
         let mut gauges = GaugeSet::new(self.scheme.clone());
@@ -146,19 +143,19 @@ impl Collectors {
     }
 
     /// One turn within its deadline.
-    async fn collect(&mut self, collector: Collector, schema: &Schema) -> Result<Gathered, DatabaseError> {
+    async fn collect(&mut self, collector: Collector, schema: &Schema, completed: &CompletedDocuments) -> Result<Gathered, DatabaseError> {
         let deadline = self.options.statement_timeout * DEADLINE_FACTOR;
-        match tokio::time::timeout(deadline, self.gather(collector, schema)).await {
+        match tokio::time::timeout(deadline, self.gather(collector, schema, completed)).await {
             Ok(result) => result,
             Err(_) => Err(DatabaseError::Timeout),
         }
     }
 
-    async fn gather(&mut self, collector: Collector, schema: &Schema) -> Result<Gathered, DatabaseError> {
+    async fn gather(&mut self, collector: Collector, schema: &Schema, completed: &CompletedDocuments) -> Result<Gathered, DatabaseError> {
         let mut gathered = Gathered { gauges: GaugeSet::new(self.scheme.clone()), feedbacks: None, documents: None };
         let mut tx = self.database.read(self.options.statement_timeout).await?;
         match collector {
-            Collector::Subject(subject) => self.gather_subject(subject, schema, &mut tx, &mut gathered).await?,
+            Collector::Subject(subject) => self.gather_subject(subject, schema, completed, &mut tx, &mut gathered).await?,
             Collector::Console => {
                 let time_zone = self.options.time_zone;
                 console::today(&mut tx, schema, time_zone, &mut gathered.gauges).await?;
@@ -172,6 +169,7 @@ impl Collectors {
         &mut self,
         subject: Subject,
         schema: &Schema,
+        completed: &CompletedDocuments,
         tx: &mut ReadTx,
         gathered: &mut Gathered,
     ) -> Result<(), DatabaseError> {
@@ -183,7 +181,7 @@ impl Collectors {
             Subject::Activity => database::activity(&statistics::activity(tx).await?, gauges),
             Subject::Documents => {
                 knowledge::documents(&statistics::document_counts(tx).await?, gauges);
-                let mut completed = self.completed.clone();
+                let mut completed = completed.clone();
                 let taken = completed.read(tx).await?;
                 gathered.documents = Some((completed, taken));
             }

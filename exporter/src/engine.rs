@@ -12,14 +12,15 @@ use dify_observe_core::dify::catalog::Catalog;
 use dify_observe_core::dify::follow::{Event, FollowError, FollowState, Follower, Kind, Position, Start, Step};
 use dify_observe_core::dify::leader::Leadership;
 use dify_observe_core::dify::session::{Database, DatabaseError};
+use dify_observe_core::dify::statistics::CompletedDocuments;
 use dify_observe_core::dify::time::Micros;
 use dify_observe_core::labels::LabelRules;
-use dify_observe_core::dify::statistics::CompletedDocuments;
 use dify_observe_core::settings::{self, Settings};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use crate::births::BirthRules;
+use crate::cap::BusinessLabel;
 use crate::catalogue;
 use crate::collectors::{self, Findings, Report};
 use crate::encode::{Answer, Format};
@@ -36,7 +37,7 @@ type Durable = State<Option<FollowState>, Side>;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Side {
     recorded: SideState,
-    documents: CompletedDocuments,
+    documents: Option<CompletedDocuments>,
 }
 
 /// What the engine is made of.
@@ -96,7 +97,7 @@ impl Engine {
     pub fn open(parts: Parts) -> Result<Self, StateError> {
         let scheme = Scheme {
             app_name_label: parts.settings.exporter.app_name_label,
-            business: parts.labels.names().into(),
+            business: BusinessLabel::of_rules(&parts.labels),
             max_series: parts.settings.exporter.max_series_per_family,
         };
         let mut health = Health { state_writable: true, ..Health::default() };
@@ -111,8 +112,19 @@ impl Engine {
         };
         let births = BirthRules::new(parts.settings.exporter.birth_hold);
         let slow = GaugeSet::new(scheme.clone());
-        let mut engine =
-            Engine { parts, catalog: Catalog::default(), state, scheme, births, health, first_answer: true, stepped_at: None, locked_at: None, slow, reports: Vec::new() };
+        let mut engine = Engine {
+            parts,
+            catalog: Catalog::default(),
+            state,
+            scheme,
+            births,
+            health,
+            first_answer: true,
+            stepped_at: None,
+            locked_at: None,
+            slow,
+            reports: Vec::new(),
+        };
         engine.adopt();
         Ok(engine)
     }
@@ -133,9 +145,9 @@ impl Engine {
         self.state.follow.as_ref().map(FollowState::position)
     }
 
-    /// When the state was last written.
-    pub fn saved_at(&self) -> Micros {
-        self.state.saved_at
+    /// When the position was last brought up to date, durably: by a write, or by a step that found nothing to write.
+    pub fn covered_at(&self) -> Micros {
+        self.health.last_success.unwrap_or(self.state.saved_at).max(self.state.saved_at)
     }
 
     /// Makes the first state, so that counting begins at the start of the process and not at the first scrape.
@@ -249,7 +261,11 @@ impl Engine {
         let mut tx = self.parts.database.read(self.parts.settings.postgres.statement_timeout).await?;
         self.catalog.prepare(&mut tx, events, self.parts.follower.schema(), &self.parts.labels).await?;
         tx.end().await?;
-        let context = record::Context { catalog: &self.catalog, labels: &self.parts.labels, streak_length: self.parts.settings.exporter.streak_length };
+        let context = record::Context {
+            catalog: &self.catalog,
+            labels: &self.parts.labels,
+            streak_length: self.parts.settings.exporter.streak_length,
+        };
         for event in events {
             record::record(event, &context, &mut self.state.totals, &mut self.state.side.recorded);
         }
@@ -329,9 +345,10 @@ impl Engine {
         &self.scheme
     }
 
-    /// What the collector of documents remembers.
-    pub fn completed_documents(&self) -> &CompletedDocuments {
-        &self.state.side.documents
+    /// What the collector of documents has to start from; `None` before the first state.
+    pub fn completed_documents(&self) -> Option<CompletedDocuments> {
+        let follow = self.state.follow.as_ref()?;
+        Some(self.state.side.documents.clone().unwrap_or_else(|| CompletedDocuments::since(follow.started_at())))
     }
 
     /// Takes over what a round of slow collectors found.
@@ -350,7 +367,8 @@ impl Engine {
         }
         if let Some((completed, documents)) = findings.documents {
             collectors::observe_documents(&mut self.state.totals, &documents);
-            self.state.side.documents = completed;
+            self.state.side.documents = Some(completed);
+            self.state.totals.mark_dirty();
         }
         self.keep();
     }

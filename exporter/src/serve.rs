@@ -36,18 +36,20 @@ pub async fn run(context: bootstrap::Context) -> anyhow::Result<Exit> {
     let fetch = Fetch { detail: Detail::Metrics, inputs: labels.needs_inputs() };
     let follower = Follower::new(database.clone(), settings.follow.clone(), settings.postgres.statement_timeout, fetch);
     let leadership = Leadership::new(connect(&settings)?, NAME);
-    let parts = Parts { follower, database: database.clone(), leadership, state_file: state_dir.file("state"), settings: settings.clone(), labels };
+    let parts =
+        Parts { follower, database: database.clone(), leadership, state_file: state_dir.file("state"), settings: settings.clone(), labels };
     let engine = Engine::open(parts)?;
-    let collectors = Collectors::new(connect(&settings)?, &settings, engine.scheme().clone(), engine.completed_documents().clone());
+    let collectors = Collectors::new(connect(&settings)?, &settings, engine.scheme().clone());
     let engine = Arc::new(Mutex::new(engine));
 
     let readiness = Readiness::new();
     let ready = Ready { database: readiness.condition("database"), state: readiness.condition("state") };
     info!(address = %listener.address(), scheme = web.scheme(), "listening");
     let slow = tokio::spawn(collect_slowly(engine.clone(), collectors, ready, shutdown.clone()));
-    let landing = Landing::new(NAME, env!("CARGO_PKG_VERSION"), "Prometheus metrics of a self-hosted Dify, counted from its execution records")
-        .link("/metrics", "the metrics")
-        .link("/position", "up to where records are counted, for tools that prune");
+    let landing =
+        Landing::new(NAME, env!("CARGO_PKG_VERSION"), "Prometheus metrics of a self-hosted Dify, counted from its execution records")
+            .link("/metrics", "the metrics")
+            .link("/position", "up to where records are counted, for tools that prune");
     let router = admin::router(readiness, landing, http::routes(engine));
     admin::serve(listener, router, web, shutdown).await?;
     slow.abort();
@@ -71,13 +73,13 @@ impl Ready {
     async fn tell(&self, engine: &Mutex<Engine>) {
         let health = engine.lock().await.health().clone();
         match (health.up, health.problem) {
-            (true, _) => self.database.met(),
-            (false, problem) => self.database.missing(problem.unwrap_or_else(|| "not reached yet".to_owned())),
+            (true, _) => self.database.ready(),
+            (false, problem) => self.database.not_ready(problem.unwrap_or_else(|| "not reached yet".to_owned())),
         }
         if health.state_writable {
-            self.state.met();
+            self.state.ready();
         } else {
-            self.state.missing("the state cannot be written: the numbers stand still");
+            self.state.not_ready("the state cannot be written: the numbers stand still");
         }
     }
 }
@@ -88,8 +90,9 @@ async fn collect_slowly(engine: Arc<Mutex<Engine>>, mut collectors: Collectors, 
     loop {
         engine.lock().await.begin().await;
         ready.tell(&engine).await;
-        if collectors.next_due().is_zero() && engine.lock().await.health().up {
-            match collectors.round().await {
+        let completed = engine.lock().await.completed_documents();
+        if let Some(completed) = completed.filter(|_| collectors.next_due().is_zero()) {
+            match collectors.round(&completed).await {
                 Ok(findings) => engine.lock().await.absorb(findings).await,
                 Err(error) => warn!(kind = error.kind(), reason = %error, "slow collectors could not read the database"),
             }

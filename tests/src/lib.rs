@@ -17,3 +17,4 @@ pub mod truth;
 
 pub use schema::Schema;
 pub use seed::seed;
+pub mod simulator;

@@ -76,10 +76,8 @@ struct PositionAnswer {
     start: Option<String>,
     /// Older records that are counted all the same: they were open at the start.
     open_at_start: Vec<Uuid>,
-    /// When the state was written last. RFC 3339, UTC.
+    /// When this was last brought up to date with the database, durably. RFC 3339, UTC.
     written_at: String,
-    /// When this was answered. RFC 3339, UTC.
-    answered_at: String,
 }
 
 async fn position(State(engine): State<Arc<Mutex<Engine>>>) -> Response {
@@ -93,8 +91,7 @@ async fn position(State(engine): State<Arc<Mutex<Engine>>>) -> Response {
         open: position.open,
         start: (position.start != Micros::MIN).then(|| position.start.to_string()),
         open_at_start: position.open_at_start,
-        written_at: engine.saved_at().to_string(),
-        answered_at: Micros::now().to_string(),
+        written_at: engine.covered_at().to_string(),
     })
     .into_response()
 }

@@ -53,6 +53,11 @@ impl<'a> ExposedSeries<'a> {
 }
 
 impl Totals {
+    /// Notes that something else in the same state changed, so that it must be written before the next answer.
+    pub fn mark_dirty(&mut self) {
+        self.dirty = true;
+    }
+
     /// Whether something changed since the state was written.
     pub fn is_dirty(&self) -> bool {
         self.dirty
