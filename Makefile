@@ -28,7 +28,7 @@ test: setup build ## run everything: unit, integration and doc tests; TESTARGS= 
 lint: ## formatting, clippy, rustdoc, dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	@$(MAKE) deny
 
 deny: ## licences, bans and sources of dependencies; unused ones

@@ -10,6 +10,7 @@ mod labels;
 mod postgres;
 #[cfg(test)]
 mod reference;
+mod size;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -79,7 +80,7 @@ impl Settings {
         let mut settings = layers.merge()?;
         settings.postgres.read_secret_files()?;
         settings.postgres.read_environment(&layers.env);
-        settings.validate(|key, problem| layers.invalid(key, problem))?;
+        settings.validate(|key, problem| layers.invalid(key, &problem))?;
         Ok(settings)
     }
 
@@ -157,7 +158,7 @@ impl<'a> Layers<'a> {
     }
 
     /// Adds to a problem where the value came from.
-    fn invalid(&self, key: String, problem: String) -> SettingsError {
+    fn invalid(&self, key: String, problem: &str) -> SettingsError {
         let variable = variable_name(&key);
         let origin = if self.overrides.iter().any(|(overridden, _)| *overridden == key) {
             "on the command line".to_owned()
@@ -170,7 +171,7 @@ impl<'a> Layers<'a> {
         } else {
             "by default".to_owned()
         };
-        SettingsError::Invalid { key, origin, problem: scrub(&problem) }
+        SettingsError::Invalid { key, origin, problem: scrub(problem) }
     }
 }
 

@@ -38,7 +38,7 @@ Four layers, weakest first: defaults, the file, environment variables, flags. Th
 and key in capitals with two underscores between them; a variable that is set to nothing counts as not set.
 
 - Unknown keys and unknown variables are errors: a mistyped key never goes unnoticed.
-- Durations are text such as `30s`, `5m`, `1h 30m`, `7d`. Lists are TOML lists, or one text with commas.
+- Durations are text such as `30s`, `5m`, `1h 30m`, `7d`; sizes such as `256KiB`, `8MiB`. Lists are TOML lists, or one text with commas.
 - Every secret can be read from a file, by the same key with `_file` at the end; one line break at the end of the file is ignored.
   Giving both is an error. Secrets are never logged.
 - A mistake in the configuration ends the program with exit code 64 and one sentence that says where it is and how to mend it.
@@ -69,7 +69,7 @@ fn document() -> String {
 }
 
 fn entry(key: &str, field: &Field, defaults: &BTreeMap<String, String>) -> String {
-    let kind = kind(&field.rust_type);
+    let kind = if field.name.ends_with("_bytes") { "size" } else { kind(&field.rust_type) };
     let variable = variable_name(key);
     match defaults.get(key).filter(|value| !value.is_empty()) {
         // The default has a place of its own; its mention in the comment would only repeat it.
