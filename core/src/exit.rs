@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::dify::session::DatabaseError;
+
 /// How a process ends. Scripts, systemd and Kubernetes rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -63,8 +65,19 @@ fn opinion(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(error) = error.downcast_ref::<crate::admin::AdminError>() {
         return Some(error.exit());
     }
+    if let Some(error) = error.downcast_ref::<DatabaseError>() {
+        return of_database(error);
+    }
     let io = error.downcast_ref::<std::io::Error>()?;
     (io.kind() == std::io::ErrorKind::BrokenPipe).then_some(Exit::Done)
+}
+
+fn of_database(error: &DatabaseError) -> Option<Exit> {
+    match error {
+        DatabaseError::Unreachable(_) | DatabaseError::Timeout => Some(Exit::Unavailable),
+        DatabaseError::Denied(_) | DatabaseError::SchemaChanged(_) => Some(Exit::NotDify),
+        DatabaseError::Server(_) | DatabaseError::Value(_) => None,
+    }
 }
 
 /// An error together with the exit it asks for. Made by [`ResultExt::or_exit`].
@@ -137,6 +150,14 @@ mod tests {
     #[test]
     fn an_error_without_opinion_is_a_failure() {
         assert_eq!(Exit::of(&anyhow::anyhow!("odd")), Exit::Failed);
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_told_from_one_that_may_not_be_read() {
+        let exit = |error: DatabaseError| Exit::of(&anyhow::Error::from(error).context("failed to probe"));
+        assert_eq!(exit(DatabaseError::Unreachable("refused".to_owned())), Exit::Unavailable);
+        assert_eq!(exit(DatabaseError::Denied("permission denied for table apps".to_owned())), Exit::NotDify);
+        assert_eq!(exit(DatabaseError::Server("odd".to_owned())), Exit::Failed);
     }
 
     #[test]

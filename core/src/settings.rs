@@ -138,11 +138,17 @@ impl<'a> Layers<'a> {
         self.env.iter().filter(|(name, _)| name.starts_with(PREFIX)).map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The merged layers do not say who is wrong. The file has passed alone, so it is the first variable that does not.
+    /// The merged layers do not say who is wrong. The file has passed alone, so it is the first variable that does not pass with it. That
+    /// a key is missing is nobody's fault alone: the parts of a named table may come from several variables.
     fn blame(&self, error: &ConfigError) -> SettingsError {
+        let file = self.file.as_ref().map(|(_, text)| text.as_str());
         for (name, value) in self.variables() {
-            if let Err(error) = build(None, std::iter::once((name, value)), &[]) {
-                return SettingsError::Variable { name: name.to_owned(), problem: scrub(&error.to_string()) };
+            let problem = match build(file, std::iter::once((name, value)), &[]) {
+                Err(error) => error.to_string(),
+                Ok(_) => continue,
+            };
+            if !problem.starts_with("missing ") {
+                return SettingsError::Variable { name: name.to_owned(), problem: scrub(&problem) };
             }
         }
         SettingsError::Merged(scrub(&error.to_string()))

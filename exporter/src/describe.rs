@@ -1,10 +1,14 @@
 //! The catalogue for people (Markdown, which is docs/metrics.md) and for programs (JSON).
 
+use std::io::Write as _;
+
+use dify_observe_core::exit::Exit;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
 use crate::catalogue;
+use crate::cli::{DescribeArgs, DescribeFormat};
 use crate::store::{FamilyDef, FamilyKind, Scope};
 
 const INTRODUCTION: &str = "\
@@ -26,6 +30,16 @@ message's id as 32 hex digits) are on histograms in OpenMetrics and protobuf (`-
   with all labels `other`.
 - What is a counter or a histogram counts each record once; gauges are found anew.
 ";
+
+/// Runs the command.
+pub fn run(args: &DescribeArgs) -> anyhow::Result<Exit> {
+    let mut out = std::io::stdout().lock();
+    match args.format {
+        DescribeFormat::Markdown => out.write_all(markdown().as_bytes())?,
+        DescribeFormat::Json => writeln!(out, "{:#}", json())?,
+    }
+    Ok(Exit::Done)
+}
 
 /// The catalogue as Markdown.
 pub fn markdown() -> String {

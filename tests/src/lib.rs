@@ -10,9 +10,11 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
+pub mod proxy;
 pub mod schema;
 pub mod seed;
 pub mod truth;
 
 pub use schema::Schema;
 pub use seed::seed;
+pub mod simulator;

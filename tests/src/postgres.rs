@@ -14,8 +14,10 @@ mod database;
 mod programs;
 mod server;
 mod standby;
+mod statements;
 
 pub use cluster::Cluster;
 pub use database::TestDatabase;
 pub use server::{Server, StopMode};
 pub use standby::Standby;
+pub use statements::StatementUse;

@@ -6,11 +6,14 @@
 mod ddl;
 mod file;
 mod mutate;
+mod read;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+
+pub(crate) use ddl::quoted;
 
 /// The schema of one Dify version, or a mutation of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,6 +120,14 @@ impl Schema {
     /// Reads the schemas of all versions, oldest first.
     pub fn all() -> anyhow::Result<Vec<Self>> {
         Self::versions()?.iter().map(|version| Self::load(version)).collect()
+    }
+
+    /// What a test should hold on: every version, and one of them mutated by `seed`.
+    pub fn test_set(seed: u64) -> anyhow::Result<Vec<Self>> {
+        let mut schemas = Self::all()?;
+        let chosen = usize::try_from(seed % schemas.len() as u64)?;
+        schemas.push(schemas[chosen].mutated(seed));
+        Ok(schemas)
     }
 
     /// Whether the version has a table.

@@ -3,6 +3,8 @@
 use dify_observe_tests::Schema;
 use dify_observe_tests::pgbouncer::PgBouncer;
 use dify_observe_tests::postgres::{Cluster, StopMode};
+use dify_observe_tests::process::http_client;
+use dify_observe_tests::proxy::Proxy;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
@@ -52,4 +54,59 @@ async fn pgbouncer_gives_each_transaction_any_session() {
     assert_eq!(one, other, "two clients share the one server session");
     first.close().await.unwrap();
     second.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_loses_answers_and_cuts_connections() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap().to_string();
+    tokio::spawn(answer_forever(listener));
+    let proxy = Proxy::start(&upstream).await.unwrap();
+    let url = format!("http://{}/", proxy.address());
+    let client = http_client().unwrap();
+    assert_eq!(client.get(&url).send().await.unwrap().text().await.unwrap(), "hello");
+    proxy.lose_answers(1);
+    assert!(client.post(&url).send().await.is_err());
+    assert_eq!(proxy.answers_lost(), 1);
+    assert_eq!(client.get(&url).send().await.unwrap().text().await.unwrap(), "hello");
+    proxy.cut();
+    assert!(client.get(&url).send().await.is_err());
+    proxy.mend();
+    assert_eq!(client.get(&url).send().await.unwrap().text().await.unwrap(), "hello");
+}
+
+async fn answer_forever(listener: tokio::net::TcpListener) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    while let Ok((mut client, _)) = listener.accept().await {
+        let mut request = [0; 4096];
+        if client.read(&mut request).await.is_ok() {
+            // A client that has gone is no concern of this server.
+            let _ = client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_role_sees_only_what_it_was_granted() {
+    let cluster = Cluster::shared().unwrap();
+    let database = cluster.database(&Schema::load("1.12.1").unwrap()).await.unwrap();
+    cluster.role("dify_observe_test_reader").await.unwrap();
+    database.execute("GRANT SELECT ON workflow_runs TO dify_observe_test_reader").await.unwrap();
+    let mut reader = PgConnection::connect(&database.url_as("dify_observe_test_reader")).await.unwrap();
+    assert!(sqlx::query("SELECT id FROM workflow_runs").execute(&mut reader).await.is_ok());
+    assert!(sqlx::query("SELECT id FROM accounts").execute(&mut reader).await.is_err());
+}
+
+#[tokio::test]
+async fn statements_and_their_pages_are_counted() {
+    let cluster = Cluster::private(&[]).unwrap();
+    let database = cluster.empty_database().await.unwrap();
+    database.execute("CREATE TABLE numbers AS SELECT generate_series(1, 1000) AS number").await.unwrap();
+    database.count_statements().await.unwrap();
+    for _ in 0..3 {
+        database.count("SELECT count(*) FROM numbers").await.unwrap();
+    }
+    let used = database.statement_use("FROM numbers").await.unwrap();
+    assert_eq!((used.calls, used.rows), (3, 3));
+    assert!(used.buffers >= 3, "{used:?}");
 }

@@ -4,12 +4,18 @@ use dify_observe_tests::postgres::Cluster;
 use dify_observe_tests::{Schema, seed};
 
 #[tokio::test]
-async fn every_version_creates() {
+async fn every_version_creates_and_reads_back_as_it_was_written() {
     let cluster = Cluster::shared().unwrap();
     for schema in Schema::all().unwrap() {
         let database = cluster.database(&schema).await.unwrap();
         let tables = database.count("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").await.unwrap();
         assert_eq!(tables, schema.tables.len() as i64, "{}", schema.version);
+        let mut connection = database.connect().await.unwrap();
+        let found = Schema::read(&mut connection, &schema.version).await.unwrap();
+        for (name, table) in &schema.tables {
+            assert_eq!(found.tables.get(name), Some(table), "{name} of {}", schema.version);
+        }
+        assert_eq!(found, schema, "{}", schema.version);
         let head = database.count(&format!("SELECT count(*) FROM alembic_version WHERE version_num = '{}'", schema.alembic)).await.unwrap();
         assert_eq!(head, 1, "{}", schema.version);
     }

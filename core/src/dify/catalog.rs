@@ -102,7 +102,11 @@ impl Default for Catalog {
 impl Catalog {
     /// Reads what these events refer to, as far as the label rules need it, and is not known freshly enough.
     /// Before the first probe of the schema there are no events.
-    pub async fn prepare(&mut self, tx: &mut ReadTx, events: &[Event], schema: Option<&Arc<Schema>>,
+    pub async fn prepare(
+        &mut self,
+        tx: &mut ReadTx,
+        events: &[Event],
+        schema: Option<&Arc<Schema>>,
         labels: &LabelRules,
     ) -> Result<(), DatabaseError> {
         let Some(schema) = schema else { return Ok(()) };

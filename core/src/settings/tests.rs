@@ -129,3 +129,15 @@ fn a_bad_database_url_is_found_at_load() {
 fn a_relative_state_folder_is_refused() {
     assert!(load_with("state_dir = \"state\"", &[], &[]).unwrap_err().to_string().starts_with("state_dir is \"state\""));
 }
+
+#[test]
+fn a_named_table_can_come_from_several_variables() {
+    let source = ("DIFY_OBSERVE__LABELS__CATEGORY__SOURCE", "input");
+    let settings = load_with("", &[source, ("DIFY_OBSERVE__LABELS__CATEGORY__VARIABLE", "topic")], &[]).unwrap();
+    assert_eq!(settings.labels.0["category"].variable.as_deref(), Some("topic"));
+
+    let shown = complaint("", &[("DIFY_OBSERVE__LABELS__CATEGORY__VARIABLE", "topic")]);
+    assert!(shown.contains("source"), "{shown}");
+    let shown = complaint("", &[("DIFY_OBSERVE__LABELS__CATEGORY__SOURCE", "magic")]);
+    assert!(shown.starts_with("environment variable DIFY_OBSERVE__LABELS__CATEGORY__SOURCE: "), "{shown}");
+}

@@ -13,6 +13,9 @@ use crate::schema::Schema;
 /// Held while a template is made, so that two test processes on one server do not make the same one.
 const TEMPLATE_LOCK: i64 = 0x6469_6679_6f62;
 
+/// Of roles made for tests; an existing server may ask for one.
+pub(super) const ROLE_PASSWORD: &str = "only-for-tests";
+
 /// A cluster: a private one that ends with us, or an existing server.
 #[derive(Debug)]
 pub struct Cluster {
@@ -92,6 +95,19 @@ impl Cluster {
     /// A copy of a database with all its rows; nobody may be connected to the original.
     pub async fn copy_of(&self, original: &TestDatabase) -> anyhow::Result<TestDatabase> {
         self.create(&format!(" TEMPLATE {}", original.name()), original.schema().clone()).await
+    }
+
+    /// Makes sure that a role exists which may log in as `TestDatabase::url_as` does. Roles belong to the whole server, so tests
+    /// share them by name.
+    pub async fn role(&self, name: &str) -> anyhow::Result<()> {
+        let mut admin = self.admin().await?;
+        sqlx::query("SELECT pg_advisory_lock($1)").bind(TEMPLATE_LOCK).execute(&mut admin).await?;
+        let exists: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)").bind(name).fetch_one(&mut admin).await?;
+        let verb = if exists { "ALTER" } else { "CREATE" };
+        execute(&mut admin, format!("{verb} ROLE {} LOGIN PASSWORD '{ROLE_PASSWORD}'", crate::schema::quoted(name))).await?;
+        admin.close().await?;
+        Ok(())
     }
 
     /// A hot standby of this cluster that streams from it.

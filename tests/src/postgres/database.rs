@@ -4,6 +4,7 @@ use anyhow::Context;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
+use super::cluster::ROLE_PASSWORD;
 use crate::schema::Schema;
 
 /// A database that is dropped with this value.
@@ -30,11 +31,11 @@ impl TestDatabase {
         &self.url
     }
 
-    /// Its URL for another role, without a password.
+    /// Its URL for a role that `Cluster::role` made.
     pub fn url_as(&self, role: &str) -> String {
         let Some((scheme, rest)) = self.url.split_once("://") else { return self.url.clone() };
         let host = rest.split_once('@').map_or(rest, |(_, host)| host);
-        format!("{scheme}://{role}@{host}")
+        format!("{scheme}://{role}:{ROLE_PASSWORD}@{host}")
     }
 
     /// The schema that it was made from.

@@ -26,6 +26,8 @@ hot_standby = on
 log_line_prefix = '%m [%p] %a %d '
 log_lock_waits = on
 shared_preload_libraries = 'pg_stat_statements'
+pg_stat_statements.track_utility = off
+pg_stat_statements.max = 20000
 timezone = 'UTC'
 log_timezone = 'UTC'
 ";
