@@ -5,5 +5,6 @@ mod follower;
 mod processes;
 mod prometheus;
 mod real_rows;
+mod recording;
 mod servers;
 mod versions;
