@@ -175,7 +175,6 @@ impl Simulation {
         if self.options.daily_curve { weekly(at) / self.average } else { 1.0 }
     }
 
-
     fn pick_app(&mut self) -> App {
         let weights: Vec<f64> =
             self.world.apps.iter().map(|app| if self.deleted_apps.contains(&app.id) { 0.0 } else { app.weight }).collect();
