@@ -72,7 +72,7 @@ struct History {
     /// How far back the history goes.
     #[arg(long, default_value_t = 7.0)]
     days: f64,
-    /// Requests (runs and messages) in all that time.
+    /// Requests (runs and messages) in all that time, about.
     #[arg(long, default_value_t = 20_000)]
     runs: u64,
     /// Generator threads.
@@ -167,7 +167,7 @@ async fn load_history(cli: &Cli, history: &History, options: Options) -> Result<
         options: Options {
             start,
             until: Some(until),
-            arrivals: history.runs,
+            arrivals: u64::MAX,
             rate: history.runs as f64 / span.as_secs_f64(),
             daily_curve: !history.flat,
             ..options
