@@ -12,6 +12,7 @@ pub mod describe;
 pub mod encode;
 pub mod engine;
 pub mod record;
+pub mod output;
 pub mod serve;
 pub mod state;
 pub mod store;
