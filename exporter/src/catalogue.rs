@@ -114,6 +114,16 @@ mod tests {
         }
     }
 
+    /// A label of the operator's with the name of one of ours would make a line that no server takes.
+    #[test]
+    fn our_label_names_are_reserved() {
+        for family in all().filter(|family| family.business_labels) {
+            for label in family.labels {
+                assert!(dify_observe_core::labels::RESERVED_NAMES.contains(label), "{label}");
+            }
+        }
+    }
+
     #[test]
     fn bounds_ascend() {
         for family in all() {

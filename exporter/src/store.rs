@@ -15,6 +15,9 @@ mod symbols;
 mod totals;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use exposition::{Exposed, ExposedSeries, Ticket};
 pub use family::{FamilyDef, FamilyKind, Scope};
 pub use gauges::GaugeSet;

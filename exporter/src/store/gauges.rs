@@ -7,11 +7,14 @@ use super::family::FamilyDef;
 use super::labels::Labels;
 use super::totals::Scheme;
 
+/// The values of one family by their label values.
+type Values = BTreeMap<Box<[Arc<str>]>, f64>;
+
 /// The values of gauges, info families, and counters that the database keeps. Setting a label set again replaces its value.
 #[derive(Clone, Debug)]
 pub struct GaugeSet {
     scheme: Scheme,
-    families: BTreeMap<&'static str, BTreeMap<Box<[Arc<str>]>, f64>>,
+    families: BTreeMap<&'static str, Values>,
 }
 
 impl GaugeSet {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use dify_observe_core::labels::NONE;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +68,7 @@ impl Scheme {
         values.extend(labels.own.iter().map(|value| &**value));
         if family.business_labels {
             // A record whose rules could not be applied has the label all the same.
-            values.extend((0..self.business.len()).map(|at| labels.business.get(at).map_or("", |value| &**value)));
+            values.extend((0..self.business.len()).map(|at| labels.business.get(at).map_or(NONE, |value| &**value)));
         }
         with(&values)
     }
