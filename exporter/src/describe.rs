@@ -7,8 +7,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::cli::{DescribeArgs, DescribeFormat};
 use crate::catalogue;
+use crate::cli::{DescribeArgs, DescribeFormat};
 use crate::store::{FamilyDef, FamilyKind, Scope};
 
 const INTRODUCTION: &str = "\

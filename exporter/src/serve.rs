@@ -17,7 +17,7 @@ use dify_observe_core::settings::Settings;
 use dify_observe_core::shutdown::Shutdown;
 use dify_observe_core::state_dir::StateDir;
 use tokio::sync::Mutex;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::collectors::Collectors;
 use crate::engine::{Engine, Parts};
@@ -44,7 +44,6 @@ pub async fn run(context: bootstrap::Context) -> anyhow::Result<Exit> {
 
     let readiness = Readiness::new();
     let ready = Ready { database: readiness.condition("database"), state: readiness.condition("state") };
-    info!(address = %listener.address(), scheme = web.scheme(), "listening");
     let slow = tokio::spawn(collect_slowly(engine.clone(), collectors, ready, shutdown.clone()));
     let landing =
         Landing::new(NAME, env!("CARGO_PKG_VERSION"), "Prometheus metrics of a self-hosted Dify, counted from its execution records")
