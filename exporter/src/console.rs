@@ -127,7 +127,9 @@ fn row(page: &Page) -> Vec<String> {
         let answer = answers.iter().find(|(endpoint, _)| endpoint == wanted).and_then(|(_, answer)| answer.as_ref());
         match answer.and_then(|answer| answer.get(*key)) {
             // Prices come as Python writes decimals, "0E-7" among them; a table is for people.
-            Some(Value::String(text)) => rust_decimal::Decimal::from_scientific(text).map_or_else(|_| text.clone(), |price| price.to_string()),
+            Some(Value::String(text)) => {
+                rust_decimal::Decimal::from_scientific(text).map_or_else(|_| text.clone(), |price| price.to_string())
+            }
             Some(Value::Null) | None => "-".to_owned(),
             Some(value) => value.to_string(),
         }
