@@ -377,4 +377,3 @@ impl Engine {
 fn fresh(scheme: &Scheme) -> Durable {
     State { saved_at: Micros::default(), follow: None, side: Side::default(), totals: Totals::new(scheme.clone()) }
 }
-

@@ -1,9 +1,11 @@
 //! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
 
+mod console;
 mod exactness;
 mod follower;
 mod processes;
 mod prometheus;
 mod real_rows;
+mod role;
 mod servers;
 mod versions;
