@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
 
+mod backfill;
 mod console;
 mod exactness;
 mod follower;
