@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
 
 mod backfill;
+mod collectors;
 mod console;
 mod exactness;
 mod follower;
