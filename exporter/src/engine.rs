@@ -375,5 +375,7 @@ impl Engine {
 }
 
 fn fresh(scheme: &Scheme) -> Durable {
-    State { saved_at: Micros::default(), follow: None, side: Side::default(), totals: Totals::new(scheme.clone()) }
+    let mut side = Side::default();
+    side.recorded.begin(Micros::now());
+    State { saved_at: Micros::default(), follow: None, side, totals: Totals::new(scheme.clone()) }
 }

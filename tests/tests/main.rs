@@ -8,6 +8,7 @@ mod follower;
 mod processes;
 mod prometheus;
 mod real_rows;
+mod recording;
 mod role;
 mod servers;
 mod versions;
