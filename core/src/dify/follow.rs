@@ -11,6 +11,7 @@
 
 mod event;
 mod feedback;
+mod history;
 mod lateness;
 mod ledger;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 
 pub use event::{Closed, Detail, Event, FeedbackAction, Kind};
 pub use feedback::KnownFeedbacks;
+pub use history::{History, Range as HistoryRange};
 pub use state::{FollowState, FollowStatus, OpenCount, OpenState, Position, Start};
 
 use self::open::OpenEntry;
