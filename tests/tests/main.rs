@@ -3,8 +3,10 @@
 mod backfill;
 mod collectors;
 mod console;
+mod exact;
 mod exactness;
 mod follower;
+mod kills;
 mod processes;
 mod prometheus;
 mod real_rows;
