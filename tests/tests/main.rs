@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
 
+mod exactness;
 mod follower;
 mod processes;
 mod prometheus;
