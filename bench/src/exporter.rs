@@ -32,14 +32,14 @@ const SHORT_TRAIL: &str = "3m,4m,5m,6m";
 /// Options of `exporter`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// Requests of history that are loaded; about one in nine is a chat without a run, and a run has eight node executions
-    #[arg(long, default_value_t = 1_150_000)]
+    /// Requests of history that are loaded; five in six bring a run, and a run has five node executions
+    #[arg(long, default_value_t = 2_050_000)]
     pub(crate) requests: u64,
     /// Days that the history covers
     #[arg(long, default_value_t = 90.0)]
     pub(crate) days: f64,
-    /// Live requests per second
-    #[arg(long, default_value_t = 115.0)]
+    /// Live requests per second; five in six bring a run
+    #[arg(long, default_value_t = 120.0)]
     pub(crate) rate: f64,
     /// Time between two scrapes
     #[arg(long, value_parser = seconds, default_value = "15")]
@@ -53,14 +53,14 @@ pub(crate) struct Options {
     /// Seconds of live traffic before the first scrape that counts: the exporter looks back two minutes each time
     #[arg(long, value_parser = seconds, default_value = "150")]
     pub(crate) warm_up: Duration,
-    /// Apps
-    #[arg(long, default_value_t = 40)]
+    /// Apps; each brings about 300 series
+    #[arg(long, default_value_t = 12)]
     pub(crate) apps: usize,
-    /// Requests in the database without an index on time; 0 leaves this stage out
+    /// Requests in the database without an index on time [default: a quarter of --requests]; 0 leaves this stage out
     #[arg(long)]
     pub(crate) unindexed_requests: Option<u64>,
     /// Apps in the stage with many series and nothing new; 0 leaves it out
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 30)]
     pub(crate) idle_apps: usize,
     /// Where the results go
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/RESULTS.md"))]
@@ -156,8 +156,7 @@ async fn dify(
     let running = Who::Dify.start(database, options.interval, extra).await?;
     warm_up(options, &running, traffic, options.warm_up).await?;
     let measured = phase(database, &running, options.interval, scrapes).await?;
-    tell(&measured, traffic);
-    Ok(measured)
+    Ok(told(measured, traffic))
 }
 
 /// Scrapes that do not count, until the two minutes that each step looks back are full of traffic.
@@ -177,8 +176,7 @@ async fn peer(options: &Options, database: &TestDatabase, traffic: &Traffic, who
     say(&format!("{}: {} rounds of six queries", who.name(), options.peer_scrapes));
     let running = who.start(database, options.interval, &[]).await?;
     let measured = phase(database, &running, options.interval, options.peer_scrapes).await?;
-    tell(&measured, traffic);
-    Ok(measured)
+    Ok(told(measured, traffic))
 }
 
 async fn with_all_walks(options: &Options, database: &TestDatabase, traffic: &Traffic) -> anyhow::Result<Measured> {
@@ -201,8 +199,7 @@ async fn with_all_walks(options: &Options, database: &TestDatabase, traffic: &Tr
     }
     warm_up(options, &running, traffic, options.warm_up).await?;
     let measured = phase(database, &running, options.interval, options.scrapes).await?;
-    tell(&measured, traffic);
-    Ok(measured)
+    Ok(told(measured, traffic))
 }
 
 /// Many series, and nothing that changes.
@@ -247,7 +244,9 @@ async fn unindexed_stage(options: &Options, cluster: &Cluster, requests: u64) ->
     Ok(Stage { title: "Without an index on time (Dify 1.8.1)".into(), note: String::new(), size, measured })
 }
 
-fn tell(measured: &Measured, traffic: &Traffic) {
+/// Says what was measured, and adds how far behind the traffic is.
+fn told(measured: Measured, traffic: &Traffic) -> Measured {
+    let measured = Measured { behind: traffic.behind(), ..measured };
     say(&format!(
         "{}: {:.1} ms of database time a round, answers in {:.0} ms (p50), {:.1} MiB; {:.0} runs/s, {:.0} nodes/s, traffic {:.1} s behind, load {:.1}",
         measured.who.name(),
@@ -256,11 +255,12 @@ fn tell(measured: &Measured, traffic: &Traffic) {
         measured.memory as f64 / 1048576.0,
         measured.runs,
         measured.nodes,
-        traffic.behind(),
+        measured.behind,
         measured.load
     ));
     for (name, used) in measured.statements.by_cost().into_iter().take(8) {
         let each = used.per(measured.rounds);
         say(&format!("    {:>9.2} ms {:>8.1} calls {:>9.0} rows  {name}", each.time(), each.calls, each.rows));
     }
+    measured
 }

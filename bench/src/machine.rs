@@ -23,6 +23,12 @@ pub(crate) fn load() -> f64 {
     text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(f64::NAN)
 }
 
+/// A Debian package and its version; nothing where it is not installed, or not Debian.
+pub(crate) fn package_version(package: &str) -> Option<String> {
+    let output = Command::new("dpkg-query").args(["-W", "-f", "${Package} ${Version} (Debian)", package]).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned()).filter(|text| output.status.success() && !text.is_empty())
+}
+
 /// The first line that a program says of its version.
 pub(crate) fn version_of(program: &std::path::Path, argument: &str) -> String {
     let Ok(output) = Command::new(program).arg(argument).output() else { return "unknown version".to_owned() };

@@ -45,9 +45,11 @@ impl Who {
     /// Its program and version, for the results.
     pub(crate) fn version(self) -> anyhow::Result<String> {
         Ok(match self {
-            Who::Dify => machine::version_of(&process::binary("dify-exporter")?, "--version"),
-            Who::Sql => machine::version_of(Path::new(self.name()), "-version"),
-            Who::Postgres => machine::version_of(Path::new(self.name()), "--version"),
+            Who::Dify => format!("{}, built with the profile `fast`", machine::version_of(&process::binary("dify-exporter")?, "--version")),
+            Who::Sql => machine::package_version(self.name()).unwrap_or_else(|| machine::version_of(Path::new(self.name()), "-version")),
+            Who::Postgres => {
+                machine::package_version(self.name()).unwrap_or_else(|| machine::version_of(Path::new(self.name()), "--version"))
+            }
         })
     }
 

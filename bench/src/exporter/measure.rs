@@ -44,6 +44,8 @@ pub(crate) struct Measured {
     pub(crate) runs: f64,
     /// Node executions that were inserted per second of the phase.
     pub(crate) nodes: f64,
+    /// How many seconds the simulator was behind its time at the end.
+    pub(crate) behind: f64,
     /// The machine's load average at the end.
     pub(crate) load: f64,
     /// All statements of the phase.
@@ -173,6 +175,7 @@ pub(crate) async fn phase(database: &TestDatabase, running: &Running, interval: 
         seconds,
         runs: (last.inserted.0 - first.inserted.0) / seconds,
         nodes: (last.inserted.1 - first.inserted.1) / seconds,
+        behind: 0.0,
         load: machine::load(),
         statements,
     })
