@@ -28,7 +28,7 @@ test: setup build ## run everything: unit, integration and doc tests; TESTARGS= 
 lint: ## formatting, clippy, rustdoc, dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	@$(MAKE) deny
 
 deny: ## licences, bans and sources of dependencies; unused ones
@@ -49,7 +49,8 @@ demo: ## PostgreSQL with Dify's rows, simulated traffic, the exporter and Promet
 bench: ## side-by-side measurements; BENCH=exporter
 	$(CARGO) run --locked --profile fast -p dify-observe-bench -- $(BENCH)
 
-docs: ## what is generated from the code: docs/metrics.md
+docs: ## what is generated from the code: docs/metrics.md, docs/configuration.md
+	UPDATE_DOCS=1 $(CARGO) test --locked -q -p dify-observe-core --lib reference
 	$(CARGO) run --locked -q -p dify-exporter -- describe --format markdown > docs/metrics.md
 
 clean: ## remove what was built

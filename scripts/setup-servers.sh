@@ -3,8 +3,8 @@
 #
 #   scripts/setup-servers.sh [postgresql] [prometheus] [pgbouncer]      (all three without arguments)
 #
-# Only programs are needed: nothing is started, now or at the next boot. With TEST_DATABASE_URL set, PostgreSQL's server is not
-# installed, because the tests use the one that the URL names.
+# Only programs are needed: nothing is started, now or at the next boot. With TEST_DATABASE_URL set, most tests use the server that
+# it names; PostgreSQL's own programs are then wanted for those that stop or copy a server, and it is no error if they cannot be had.
 set -euo pipefail
 
 say() { printf '%s\n' "$*" >&2; }
@@ -14,7 +14,6 @@ has_program() {
 }
 
 has_postgresql_server() {
-  [[ -n "${TEST_DATABASE_URL:-}" ]] && return 0
   [[ -n "${PG_BIN:-}" && -x "$PG_BIN/initdb" ]] && return 0
   command -v initdb >/dev/null 2>&1 && return 0
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
@@ -58,10 +57,17 @@ install_packages() {
   forbid_starting_services
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -q update >&2 ||
     say "apt-get update failed; trying with the package lists that are there"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qy install --no-install-recommends "$@" >&2
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qy install --no-install-recommends "$@" >&2 || return 1
   if [[ -d /run/systemd/system ]]; then
     for package in "$@"; do as_root systemctl disable --quiet "$package" 2>/dev/null || true; done
   fi
+}
+
+# Ends in success only where an existing server stands in for what is missing.
+give_up() {
+  say "$@"
+  [[ -n "${TEST_DATABASE_URL:-}" ]] || return 1
+  say "TEST_DATABASE_URL is set: tests that need what is missing will fail, the others use that server."
 }
 
 main() {
@@ -75,16 +81,19 @@ main() {
     return 0
   fi
   if ! command -v apt-get >/dev/null 2>&1; then
-    say "missing: ${missing[*]}. This is not a Debian-like system: install them by its own means; PG_BIN names a folder with"
-    say "PostgreSQL's programs if they are not on PATH, TEST_DATABASE_URL (a superuser's) an existing server for the tests."
-    return 1
+    give_up "missing: ${missing[*]}. This is not a Debian-like system: install them by its own means. PG_BIN names a folder with" \
+      "PostgreSQL's programs if they are not on PATH, TEST_DATABASE_URL (a superuser's) an existing server for most tests."
+    return
   fi
   if [[ "$(id -u)" != 0 ]] && ! command -v sudo >/dev/null 2>&1; then
-    say "missing: ${missing[*]}. Install them as root: apt-get install --no-install-recommends ${missing[*]}"
-    return 1
+    give_up "missing: ${missing[*]}. Install them as root: apt-get install --no-install-recommends ${missing[*]}"
+    return
   fi
   say "servers: installing with apt: ${missing[*]} (programs only, no service is started)"
-  install_packages "${missing[@]}"
+  if ! install_packages "${missing[@]}"; then
+    give_up "apt could not install ${missing[*]}"
+    return
+  fi
   for server in "${wanted[@]}"; do
     is_there "$server" || { say "$server is still missing after the installation"; return 1; }
   done

@@ -123,8 +123,14 @@ fn load(common: &CommonArgs, file: Option<&Path>) -> anyhow::Result<Settings> {
 
 fn log_start(program: Program, file: Option<&Path>, settings: &Settings) {
     let changed: Vec<String> = settings.changed().into_iter().map(|(key, value)| format!("{key} = {value:?}")).collect();
-    let file = file.map_or_else(|| "none".to_owned(), |path| path.display().to_string());
-    tracing::info!(version = program.version, config.file = file, config.changed = changed.join(", "), "starting {}", program.name);
+    tracing::info!(
+        version = program.version,
+        config.file = file.map(|path| tracing::field::display(path.display())),
+        config.changed = %changed.join(", "),
+        database = settings.postgres.target().map(tracing::field::display),
+        "starting {}",
+        program.name
+    );
 }
 
 /// Says where a panic happened and nothing of its message, which may quote what people wrote into Dify.

@@ -8,6 +8,9 @@ mod file_error;
 pub mod follow;
 mod labels;
 mod postgres;
+#[cfg(test)]
+mod reference;
+mod size;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -77,7 +80,7 @@ impl Settings {
         let mut settings = layers.merge()?;
         settings.postgres.read_secret_files()?;
         settings.postgres.read_environment(&layers.env);
-        settings.validate(|key, problem| layers.invalid(key, problem))?;
+        settings.validate(|key, problem| layers.invalid(key, &problem))?;
         Ok(settings)
     }
 
@@ -155,18 +158,20 @@ impl<'a> Layers<'a> {
     }
 
     /// Adds to a problem where the value came from.
-    fn invalid(&self, key: String, problem: String) -> SettingsError {
+    fn invalid(&self, key: String, problem: &str) -> SettingsError {
         let variable = variable_name(&key);
         let origin = if self.overrides.iter().any(|(overridden, _)| *overridden == key) {
             "on the command line".to_owned()
         } else if self.env.contains_key(&variable) {
             format!("in the environment variable {variable}")
+        } else if let Some(part) = self.env.keys().find(|name| name.starts_with(&format!("{variable}__"))) {
+            format!("by environment variables such as {part}")
         } else if let Some((path, _)) = &self.file {
             format!("in {}", path.display())
         } else {
             "by default".to_owned()
         };
-        SettingsError::Invalid { key, origin, problem: scrub(&problem) }
+        SettingsError::Invalid { key, origin, problem: scrub(problem) }
     }
 }
 
@@ -276,7 +281,7 @@ pub enum SettingsError {
     Invalid {
         /// The key.
         key: String,
-        /// Who set it.
+        /// Who set it, such as "in the environment variable …".
         origin: String,
         /// What is wrong and how to mend it.
         problem: String,

@@ -15,12 +15,13 @@ use crate::{backfill, check, console, describe, serve};
 /// Name and version, as `--version`, the log, the landing page and `dify_exporter_build_info` show them.
 pub const PROGRAM: Program = Program { name: "dify-exporter", version: env!("CARGO_PKG_VERSION") };
 
-const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 failed; 2 wrong usage; 64 wrong configuration; 69 database or port not to be had; 75 locked by another exporter;
-78 not a Dify database that can be read.
-
-Configuration: dify-observe.toml, then variables DIFY_OBSERVE__SECTION__KEY; the database is found in postgres.url, DATABASE_URL, or
-Dify's own DB_HOST, DB_PORT, DB_USERNAME, DB_PASSWORD and DB_DATABASE. All keys: docs/configuration.md.";
+/// Without line breaks of its own: clap wraps it to the terminal.
+const AFTER_HELP: &str = concat!(
+    "Exit codes: 0 done; 1 failed; 2 wrong usage; 64 wrong configuration; 69 database or port not to be had; 75 locked by another exporter; ",
+    "78 not a Dify database that can be read.\n\n",
+    "Configuration: a TOML file, then variables DIFY_OBSERVE__SECTION__KEY. The database is found in postgres.url, DATABASE_URL, or Dify's ",
+    "own DB_HOST, DB_PORT, DB_USERNAME, DB_PASSWORD and DB_DATABASE. All keys: docs/configuration.md."
+);
 
 /// Prometheus metrics from the execution records of a self-hosted Dify
 #[derive(Debug, Parser)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use dify_observe_core::dify::catalog::Catalog;
-use dify_observe_core::dify::follow::{Event, FollowError, FollowState, Follower, Kind, Position, Start, Step};
+use dify_observe_core::dify::follow::{Event, FollowError, FollowState, Follower, Position, Start, Step};
 use dify_observe_core::dify::leader::Leadership;
 use dify_observe_core::dify::session::{Database, DatabaseError};
 use dify_observe_core::dify::statistics::CompletedDocuments;
@@ -378,5 +378,3 @@ fn fresh(scheme: &Scheme) -> Durable {
     State { saved_at: Micros::default(), follow: None, side: Side::default(), totals: Totals::new(scheme.clone()) }
 }
 
-/// The collectors that the follower feeds.
-pub(crate) const FOLLOWED: [Kind; 3] = [Kind::Run, Kind::Message, Kind::Trigger];

@@ -84,7 +84,7 @@ pub const QUESTIONS: &[Question] = &[
     Question {
         metric: "dify_messages_total",
         labels: &["app_id", "invoke_from"],
-        sql: "SELECT app_id::text, COALESCE(invoke_from, '') AS invoke_from, count(*)::text AS value FROM messages WHERE status <> 'paused' GROUP BY 1, 2",
+        sql: "SELECT app_id::text, COALESCE(invoke_from, 'unknown') AS invoke_from, count(*)::text AS value FROM messages WHERE status <> 'paused' GROUP BY 1, 2",
         needs: &[],
         tolerance: 0.0,
     },

@@ -2,11 +2,9 @@
 
 mod bad_input;
 mod cost;
+mod exactness;
 mod exporter;
 mod follower;
-mod formats;
-mod lifecycle;
-mod memory;
 mod processes;
 mod prometheus;
 mod real_rows;

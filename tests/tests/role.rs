@@ -17,10 +17,10 @@ fn script() -> PathBuf {
 }
 
 /// A database of a schema with traffic in it, readable by the role.
-async fn granted(cluster: &Cluster, schema: &Schema) -> TestDatabase {
+async fn granted(cluster: &Cluster, schema: &Schema, role: &str) -> TestDatabase {
     let database = cluster.database(schema).await.unwrap();
-    cluster.role(ROLE).await.unwrap();
-    database.psql(&script(), &[("role", ROLE)]).unwrap_or_else(|error| panic!("{}: {error:#}", schema.describe()));
+    cluster.role(role).await.unwrap();
+    database.psql(&script(), &[("role", role)]).unwrap_or_else(|error| panic!("{}: {error:#}", schema.describe()));
     load_history(&database, 11, traffic(schema, 60, HOUR / 10, HOUR).unwrap()).await.unwrap();
     database
 }
@@ -44,9 +44,10 @@ async fn all_is_well(exporter: &Exporter, what: &str) {
 
 #[tokio::test]
 async fn on_every_schema_the_role_is_enough() {
+    const ROLE: &str = "dify_observe_test_each";
     let cluster = Cluster::shared().unwrap();
     for schema in Schema::all().unwrap() {
-        let database = granted(cluster, &schema).await;
+        let database = granted(cluster, &schema, ROLE).await;
         let setup = Setup::new(&database.url_as(ROLE)).with("DIFY_OBSERVE__EXPORTER__START", "beginning");
         let exporter = setup.start().await.unwrap();
         all_is_well(&exporter, &schema.describe()).await;
@@ -55,8 +56,9 @@ async fn on_every_schema_the_role_is_enough() {
 
 #[tokio::test]
 async fn the_role_is_enough_through_pgbouncer() {
+    const ROLE: &str = "dify_observe_test_bounced";
     let cluster = Cluster::private(&[]).unwrap();
-    let database = granted(&cluster, &Schema::load("1.12.1").unwrap()).await;
+    let database = granted(&cluster, &Schema::load("1.12.1").unwrap(), ROLE).await;
     let bouncer = PgBouncer::start_as(cluster.server().unwrap(), 5, ROLE).unwrap();
     let setup = Setup::new(&bouncer.url(database.name())).with("DIFY_OBSERVE__EXPORTER__START", "beginning");
     let exporter = setup.start().await.unwrap();
@@ -67,9 +69,10 @@ async fn the_role_is_enough_through_pgbouncer() {
 
 #[tokio::test]
 async fn the_role_reads_no_content_and_writes_nothing() {
+    const ROLE: &str = "dify_observe_test_curious";
     let cluster = Cluster::shared().unwrap();
     for schema in Schema::all().unwrap() {
-        let database = granted(cluster, &schema).await;
+        let database = granted(cluster, &schema, ROLE).await;
         let mut role = PgConnection::connect(&database.url_as(ROLE)).await.unwrap();
         let mut refused = async |sql: &str| match sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut role).await {
             Ok(_) => panic!("{}: allowed: {sql}", schema.describe()),
@@ -107,8 +110,9 @@ async fn the_role_reads_no_content_and_writes_nothing() {
 
 #[tokio::test]
 async fn running_the_script_again_changes_nothing() {
-    let database = granted(Cluster::shared().unwrap(), &Schema::load("1.17.1").unwrap()).await;
-    let grants = || database.count("SELECT count(*) FROM information_schema.column_privileges WHERE grantee = 'dify_observe_test_exporter'");
+    const ROLE: &str = "dify_observe_test_twice";
+    let database = granted(Cluster::shared().unwrap(), &Schema::load("1.17.1").unwrap(), ROLE).await;
+    let grants = || database.count("SELECT count(*) FROM information_schema.column_privileges WHERE grantee = 'dify_observe_test_twice'");
     let before = grants().await.unwrap();
     database.psql(&script(), &[("role", ROLE)]).unwrap();
     assert_eq!(grants().await.unwrap(), before);

@@ -31,6 +31,7 @@ pub struct FollowSettings {
     /// Most records read in one step (default 1000); catching up takes many steps. Larger is a little faster and holds more memory.
     pub page_rows: u32,
     /// Most bytes of one text or JSON value that are fetched; what is longer is cut (default 256 KiB).
+    #[serde(with = "super::size")]
     pub value_bytes: u32,
     /// Where `workflow_runs` has no index on its time (before Dify 1.11.3): pages of 8 KiB that may be read per second
     /// (default 4096, about 1 % of one core). Lower is gentler, and new runs are seen later.

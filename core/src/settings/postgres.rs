@@ -129,6 +129,13 @@ impl PostgresSettings {
         Ok(self.with_own_keys(options).extra_float_digits(None).statement_cache_capacity(0).disable_statement_logging())
     }
 
+    /// The database as `host:port/name`, for the log; nothing where none is configured.
+    pub fn target(&self) -> Option<String> {
+        let options = self.connect_options().ok()?;
+        let host = options.get_socket().map_or_else(|| options.get_host().to_owned(), |socket| socket.display().to_string());
+        Some(format!("{host}:{}/{}", options.get_port(), options.get_database().unwrap_or_default()))
+    }
+
     fn with_own_keys(&self, mut options: PgConnectOptions) -> PgConnectOptions {
         if let Some(password) = &self.password {
             options = options.password(password.expose());
@@ -261,6 +268,13 @@ mod tests {
         assert_eq!((options.get_host(), options.get_port()), ("db", 5432));
         assert_eq!((options.get_username(), options.get_database()), ("us:er@x", Some("d/i")));
         assert_eq!(options.to_url_lossy().password(), Some("p%40ss%3Aw%2Fo%3Fr%23d%20%2541%22%27%5C%C3%A9"));
+    }
+
+    #[test]
+    fn the_log_names_the_database_without_the_user() {
+        assert_eq!(with_url("postgres://u:hunter2@h/d").target().as_deref(), Some("h:5432/d"));
+        assert_eq!(with_url("postgres://u:hunt@er2@h:1/d").target().as_deref(), Some("h:1/d"));
+        assert_eq!(PostgresSettings::default().target(), None);
     }
 
     #[test]

@@ -12,6 +12,8 @@ families! {
         .labels(&["run_type", "triggered_from", "status"]).unit("seconds").business();
     WORKFLOW_RUNS_STARTED = counter("dify_workflow_runs_started", "Workflow runs seen for the first time, in whatever status")
         .labels(&["run_type", "triggered_from"]).business();
+    WORKFLOW_RUNS_STOPPED_BY_LIMIT = counter("dify_workflow_runs_stopped_by_limit", "Workflow runs stored as stopped that one of Dify's own limits ended: failures, unlike those that a person stopped")
+        .labels(&["run_type", "triggered_from"]).business();
     WORKFLOW_RUNS_OPEN = gauge("dify_workflow_runs_open", "Workflow runs that are not final: running, stale (running for longer than exporter.stale_after) or paused")
         .labels(&["state"]);
     WORKFLOW_OLDEST_OPEN_RUN = gauge("dify_workflow_oldest_open_run_seconds", "Age of the oldest workflow run that is not final")

@@ -10,7 +10,7 @@ families! {
         .labels(&["provider", "model", "status"]).unit("seconds").business();
     LLM_TIME_TO_FIRST_TOKEN = histogram("dify_llm_time_to_first_token_seconds", "Time to the first token of streamed answers, where Dify stores it", buckets::FIRST_TOKEN)
         .labels(&["provider", "model", "status"]).unit("seconds").business();
-    LLM_TOKENS = counter("dify_llm_tokens", "Tokens of model calls, token_type is prompt or completion")
+    LLM_TOKENS = counter("dify_llm_tokens", "Tokens of model calls, token_type is prompt, completion, or unsplit where Dify stores only the sum")
         .labels(&["provider", "model", "token_type"]).business();
     LLM_PROMPT_TOKENS = histogram("dify_llm_prompt_tokens", "Prompt tokens of one model call", buckets::TOKENS)
         .labels(&["provider", "model"]).business();

@@ -1,5 +1,7 @@
 //! One database of one test.
 
+use std::path::Path;
+
 use anyhow::Context;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
@@ -38,6 +40,19 @@ impl TestDatabase {
         format!("{scheme}://{role}:{ROLE_PASSWORD}@{host}")
     }
 
+    /// Applies `deploy/postgres/exporter-role.sql` for a role of this database alone, and returns the URL for that role. It goes
+    /// with the database.
+    pub fn exporter_role(&self) -> anyhow::Result<String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/postgres/exporter-role.sql");
+        let role = self.exporter_role_name();
+        self.psql(&script, &[("role", &role), ("password", ROLE_PASSWORD)]).context("failed to apply the exporter's role script")?;
+        Ok(self.url_as(&role))
+    }
+
+    fn exporter_role_name(&self) -> String {
+        format!("{}_exporter", self.name)
+    }
+
     /// The schema that it was made from.
     pub fn schema(&self) -> &Schema {
         &self.schema
@@ -62,7 +77,7 @@ impl TestDatabase {
     }
 
     /// Runs a role script (such as those in `deploy/postgres/`) through psql, whose variables such scripts use.
-    pub fn psql(&self, file: &std::path::Path, variables: &[(&str, &str)]) -> anyhow::Result<String> {
+    pub fn psql(&self, file: &Path, variables: &[(&str, &str)]) -> anyhow::Result<String> {
         let psql = crate::children::find_program("psql", "postgresql-client")?;
         let mut command = std::process::Command::new(psql);
         command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1"]).arg("-d").arg(&self.url).arg("-f").arg(file);
@@ -83,14 +98,19 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let statements = [
+            format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
+            format!("DROP ROLE IF EXISTS {}", self.exporter_role_name()),
+        ];
         let url = self.admin_url.clone();
         // Destructors cannot wait for a future, and a runtime may not be entered from inside another: a thread of its own can.
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let mut connection = PgConnection::connect(&url).await?;
-                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+                for sql in statements {
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+                }
                 connection.close().await?;
                 anyhow::Ok(())
             })

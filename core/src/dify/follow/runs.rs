@@ -18,8 +18,8 @@ use crate::settings::follow::FollowSettings;
 /// How long ago a row must have ended, by its own time, to be taken without being seen twice: catching up after an outage
 /// must not hold every record for a second look.
 pub(crate) const LONG_ENDED: Duration = Duration::from_secs(10 * 60);
-/// Delays after its end at which a closed run's node executions are counted again.
-const RECOUNTS: [Duration; 2] = [Duration::from_secs(10 * 60), Duration::from_secs(3600)];
+/// A closed run's node executions are counted again at the first two delays of `follow.trail` after it was told.
+const RECOUNTS: usize = 2;
 /// Most runs recounted in one step.
 const MOST_RECOUNTS: usize = 500;
 /// Most node executions remembered for recounting; the oldest runs are given up first.
@@ -38,7 +38,7 @@ struct Told {
 /// Runs whose node executions will be counted again, in order of time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recounts {
-    queues: [VecDeque<Told>; RECOUNTS.len()],
+    queues: [VecDeque<Told>; RECOUNTS],
     remembered: usize,
 }
 
@@ -53,17 +53,18 @@ impl Recounts {
     }
 
     /// How many of each queue's first are due.
-    fn due(&self, now: Micros) -> [usize; RECOUNTS.len()] {
+    fn due(&self, now: Micros, settings: &FollowSettings) -> [usize; RECOUNTS] {
         let mut room = MOST_RECOUNTS;
         std::array::from_fn(|stage| {
-            let due = self.queues[stage].iter().take(room).take_while(|told| now.since(told.at) >= RECOUNTS[stage]).count();
+            let delay = settings.trail.get(stage).copied().unwrap_or_default();
+            let due = self.queues[stage].iter().take(room).take_while(|told| now.since(told.at) >= delay).count();
             room -= due;
             due
         })
     }
 
-    fn pass_on(&mut self, due: [usize; RECOUNTS.len()], found: &HashMap<Uuid, Vec<u32>>) {
-        for stage in (0..RECOUNTS.len()).rev() {
+    fn pass_on(&mut self, due: [usize; RECOUNTS], found: &HashMap<Uuid, Vec<u32>>) {
+        for stage in (0..RECOUNTS).rev() {
             for _ in 0..due[stage] {
                 let Some(mut told) = self.queues[stage].pop_front() else { break };
                 if let Some(more) = found.get(&told.run) {
@@ -85,7 +86,7 @@ pub(crate) struct RunsBatch {
     pub(crate) found: Found,
     changes: Vec<(Uuid, Change)>,
     events: Vec<Event>,
-    recounted: [usize; RECOUNTS.len()],
+    recounted: [usize; RECOUNTS],
     recount_finds: HashMap<Uuid, Vec<u32>>,
     /// More could be done at once.
     pub(crate) more: bool,
@@ -166,7 +167,7 @@ pub(crate) async fn step<R: Reader>(
         found,
         changes: Vec::new(),
         events: Vec::new(),
-        recounted: [0; RECOUNTS.len()],
+        recounted: [0; RECOUNTS],
         recount_finds: HashMap::new(),
     };
 
@@ -200,7 +201,7 @@ pub(crate) async fn step<R: Reader>(
     }
     batch.more |= due.len() == most_due && changed * 4 >= due.len();
     tell(&mut batch, closing, reader, moment, settings).await?;
-    recount(&mut batch, recounts, reader, moment).await?;
+    recount(&mut batch, recounts, reader, moment, settings).await?;
     Ok(batch)
 }
 
@@ -270,8 +271,14 @@ async fn tell<R: Reader>(
 }
 
 /// Looks again at runs that were told some time ago: node executions that appeared since are told late.
-async fn recount<R: Reader>(batch: &mut RunsBatch, recounts: &Recounts, reader: &mut R, moment: Moment) -> Result<(), DatabaseError> {
-    batch.recounted = recounts.due(moment.now);
+async fn recount<R: Reader>(
+    batch: &mut RunsBatch,
+    recounts: &Recounts,
+    reader: &mut R,
+    moment: Moment,
+    settings: &FollowSettings,
+) -> Result<(), DatabaseError> {
+    batch.recounted = recounts.due(moment.now, settings);
     let due: HashMap<Uuid, &Told> =
         recounts.queues.iter().zip(batch.recounted).flat_map(|(queue, due)| queue.iter().take(due)).map(|told| (told.run, told)).collect();
     if due.is_empty() {
