@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use dify_observe_tests::Schema;
-use dify_observe_tests::children::free_port;
 use dify_observe_tests::postgres::{Cluster, StopMode};
 use dify_observe_tests::process::{self, Finished};
 use tempfile::TempDir;
@@ -85,7 +84,8 @@ async fn an_unknown_key_is_named_with_its_place() {
         let variable = "DIFY_OBSERVE__EXPORTER__LISTEN_ON";
         let said = sentence(&run(command, &Setup::new(UNREACHABLE).with(variable, PASSWORD), &[]).await, CONFIGURATION);
         assert!(said.contains(variable), "{said}");
-        let said = sentence(&run(command, &Setup::new(UNREACHABLE).with("DIFY_OBSERVE__EXPORTR__LISTEN", PASSWORD), &[]).await, CONFIGURATION);
+        let said =
+            sentence(&run(command, &Setup::new(UNREACHABLE).with("DIFY_OBSERVE__EXPORTR__LISTEN", PASSWORD), &[]).await, CONFIGURATION);
         assert!(said.contains("exportr") || said.contains("EXPORTR"), "{said}");
     }
     let missing = folder.path().join("missing.toml").display().to_string();
@@ -174,7 +174,10 @@ async fn a_damaged_state_is_kept_aside_and_nothing_counts_twice() {
     let folder = tempfile::tempdir().unwrap();
     let setup = Setup::new(database.url()).in_folder(folder.path()).with("DIFY_OBSERVE__EXPORTER__START", "beginning");
     let mut exporter = setup.start_in_its_folder().await.unwrap();
-    exporter.scrape_until("runs are counted", |metrics| metrics.value("dify_workflow_runs_total").is_some_and(|runs| runs > 0.0)).await.unwrap();
+    exporter
+        .scrape_until("runs are counted", |metrics| metrics.value("dify_workflow_runs_total").is_some_and(|runs| runs > 0.0))
+        .await
+        .unwrap();
     exporter.process.kill().await.unwrap();
     let state = folder.path().join("dify-exporter/state");
     let whole = std::fs::read(&state).unwrap();

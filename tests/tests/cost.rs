@@ -42,11 +42,12 @@ async fn multiply(database: &TestDatabase, copies: u32) {
     let schema = database.schema();
     for table in ["workflow_runs", "workflow_node_executions", "conversations", "messages"] {
         let mut columns = vec!["id"];
-        columns.extend(["workflow_run_id", "conversation_id", "node_execution_id"].iter().filter(|name| schema.column(table, name).is_some()));
-        let fresh: Vec<String> =
-            columns.iter().map(|column| format!("'{column}', md5({column}::text || copy)::uuid")).collect();
+        columns
+            .extend(["workflow_run_id", "conversation_id", "node_execution_id"].iter().filter(|name| schema.column(table, name).is_some()));
+        let fresh: Vec<String> = columns.iter().map(|column| format!("'{column}', md5({column}::text || copy)::uuid")).collect();
         // Counts runs of an app in old versions, and is unique.
-        let number = if schema.column(table, "sequence_number").is_some() { ", 'sequence_number', sequence_number + copy * 1000000" } else { "" };
+        let number =
+            if schema.column(table, "sequence_number").is_some() { ", 'sequence_number', sequence_number + copy * 1000000" } else { "" };
         let row = format!("jsonb_populate_record(original, jsonb_build_object({}{number}))", fresh.join(", "));
         let sql = format!("INSERT INTO {table} SELECT ({row}).* FROM {table} original, generate_series(1, {copies}) copy");
         database.execute(&sql).await.unwrap_or_else(|error| panic!("{table}: {error:#}"));
@@ -98,7 +99,9 @@ async fn runs_that_never_end_cost_next_to_nothing() {
     add_endless_runs(&database, RUNS).await;
     let exporter = settled(Setup::new(database.url())).await;
     exporter
-        .scrape_until("all open runs are known", |metrics| metrics.value("dify_workflow_runs_open").is_some_and(|open| open >= f64::from(RUNS)))
+        .scrape_until("all open runs are known", |metrics| {
+            metrics.value("dify_workflow_runs_open").is_some_and(|open| open >= f64::from(RUNS))
+        })
         .await
         .unwrap();
     let laden = quiet_cost(&database, &exporter).await;

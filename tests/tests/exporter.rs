@@ -23,13 +23,13 @@ const SCRAPE_TIMEOUT: &str = "X-Prometheus-Scrape-Timeout-Seconds";
 
 /// How to start an exporter.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub(crate) struct Setup {
     environment: BTreeMap<String, String>,
 }
 
 impl Setup {
     /// An exporter of this database, with settings that keep tests quick and a free port.
-    pub fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         let mut setup = Self { environment: BTreeMap::new() };
         for (name, value) in QUICK {
             setup = setup.with(name, value);
@@ -38,79 +38,68 @@ impl Setup {
     }
 
     /// With one more environment variable, or another value of one.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// Without an environment variable.
-    pub fn without(mut self, name: &str) -> Self {
-        self.environment.remove(name);
-        self
-    }
-
     /// With this folder for its state.
-    pub fn in_folder(self, folder: &Path) -> Self {
+    pub(crate) fn in_folder(self, folder: &Path) -> Self {
         let folder = folder.display().to_string();
         self.with("DIFY_OBSERVE__STATE_DIR", &folder)
     }
 
     /// The variables as a process takes them.
-    pub fn pairs(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn pairs(&self) -> Vec<(&str, &str)> {
         self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
     /// Starts it with a state folder of its own, and waits until it listens.
-    pub async fn start(&self) -> anyhow::Result<Exporter> {
+    pub(crate) async fn start(&self) -> anyhow::Result<Exporter> {
         let folder = tempfile::Builder::new().prefix("dify-observe-state-").tempdir()?;
         let mut exporter = self.clone().in_folder(folder.path()).start_in_its_folder().await?;
-        exporter.folder = Some(folder);
+        exporter._folder = Some(folder);
         Ok(exporter)
     }
 
     /// Starts it with the state folder that `in_folder` named.
-    pub async fn start_in_its_folder(&self) -> anyhow::Result<Exporter> {
+    pub(crate) async fn start_in_its_folder(&self) -> anyhow::Result<Exporter> {
         let state_dir = self.environment.get("DIFY_OBSERVE__STATE_DIR").context("no state folder is set")?.into();
         let mut process = Process::spawn("dify-exporter", &["serve"], &self.pairs())?;
         process.wait_for_text(" listening ").await?;
         let log = process.stderr();
         let url = log.split("url=\"").nth(1).and_then(|rest| rest.split("/\"").next()).context("the log names no URL")?.to_owned();
-        Ok(Exporter { process, url, state_dir, folder: None, client: http_client()? })
+        Ok(Exporter { process, url, state_dir, _folder: None, client: http_client()? })
     }
 }
 
 /// A running exporter; gone with its state when dropped.
 #[derive(Debug)]
-pub struct Exporter {
+pub(crate) struct Exporter {
     /// The process.
-    pub process: Process,
+    pub(crate) process: Process,
     /// Where it listens: `http://127.0.0.1:1234`.
-    pub url: String,
+    pub(crate) url: String,
     /// `state_dir`.
-    pub state_dir: PathBuf,
-    folder: Option<TempDir>,
+    pub(crate) state_dir: PathBuf,
+    _folder: Option<TempDir>,
     client: reqwest::Client,
 }
 
 impl Exporter {
     /// `host:port`.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.url.split("://").nth(1).unwrap_or(&self.url)
     }
 
-    /// The folder with its state, to start another in.
-    pub fn keep_folder(&mut self) -> Option<TempDir> {
-        self.folder.take()
-    }
-
     /// Status and body of a path.
-    pub async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
         let answer = self.client.get(format!("{}{path}", self.url)).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
     /// A scrape as a Prometheus makes it, in the format that `accept` names.
-    pub async fn scrape_as(&self, accept: &str) -> anyhow::Result<reqwest::Response> {
+    pub(crate) async fn scrape_as(&self, accept: &str) -> anyhow::Result<reqwest::Response> {
         let request = self.client.get(format!("{}/metrics", self.url)).header("Accept", accept).header(SCRAPE_TIMEOUT, "30");
         let answer = request.send().await.with_context(|| format!("the exporter wrote:\n{}", self.process.stderr()))?;
         ensure!(answer.status().is_success(), "/metrics is answered with {}", answer.status());
@@ -118,12 +107,12 @@ impl Exporter {
     }
 
     /// A scrape in the classic text format.
-    pub async fn scrape(&self) -> anyhow::Result<Metrics> {
+    pub(crate) async fn scrape(&self) -> anyhow::Result<Metrics> {
         Ok(Metrics::parse(&self.scrape_as("text/plain;version=0.0.4").await?.text().await?))
     }
 
     /// Scrapes until the answer satisfies `accept`, and returns it.
-    pub async fn scrape_until(&self, wanted: &str, accept: impl Fn(&Metrics) -> bool) -> anyhow::Result<Metrics> {
+    pub(crate) async fn scrape_until(&self, wanted: &str, accept: impl Fn(&Metrics) -> bool) -> anyhow::Result<Metrics> {
         // Give up after a minute or two; only a broken exporter takes so long.
         for _ in 0..1_000 {
             let metrics = self.scrape().await?;
@@ -136,7 +125,7 @@ impl Exporter {
     }
 
     /// Scrapes until every collector that is on has had its turn, and succeeded.
-    pub async fn settled(&self) -> anyhow::Result<Metrics> {
+    pub(crate) async fn settled(&self) -> anyhow::Result<Metrics> {
         self.scrape_until("all collectors succeed", |metrics| {
             let collectors = metrics.all("dify_exporter_collector_success");
             metrics.value("dify_up") == Some(1.0)
@@ -150,17 +139,17 @@ impl Exporter {
 
 /// An answer in the classic text format.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     /// As it came.
-    pub text: String,
+    pub(crate) text: String,
     /// Names and types of the families, in order.
-    pub families: Vec<(String, String)>,
+    pub(crate) families: Vec<(String, String)>,
     samples: Vec<(String, BTreeMap<String, String>, f64)>,
 }
 
 impl Metrics {
     /// Reads an answer.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut metrics = Self { text: text.to_owned(), families: Vec::new(), samples: Vec::new() };
         for line in text.lines() {
             if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
@@ -177,18 +166,18 @@ impl Metrics {
     }
 
     /// All samples of a name.
-    pub fn all(&self, name: &str) -> Vec<(&BTreeMap<String, String>, f64)> {
+    pub(crate) fn all(&self, name: &str) -> Vec<(&BTreeMap<String, String>, f64)> {
         self.samples.iter().filter(|(sample, ..)| sample == name).map(|(_, labels, value)| (labels, *value)).collect()
     }
 
     /// The sum over all samples of a name; `None` without any.
-    pub fn value(&self, name: &str) -> Option<f64> {
+    pub(crate) fn value(&self, name: &str) -> Option<f64> {
         let all = self.all(name);
         (!all.is_empty()).then(|| all.iter().map(|(_, value)| value).sum())
     }
 
     /// Every sample.
-    pub fn samples(&self) -> &[(String, BTreeMap<String, String>, f64)] {
+    pub(crate) fn samples(&self) -> &[(String, BTreeMap<String, String>, f64)] {
         &self.samples
     }
 }
@@ -222,7 +211,7 @@ fn labels_of(text: &str) -> BTreeMap<String, String> {
 }
 
 /// Options of a simulation of the database's version that ends `before` microseconds ago, with `arrivals` within `span`.
-pub fn traffic(schema: &Schema, arrivals: u64, before: i64, span: i64) -> anyhow::Result<Options> {
+pub(crate) fn traffic(schema: &Schema, arrivals: u64, before: i64, span: i64) -> anyhow::Result<Options> {
     Ok(Options {
         version: schema.version.parse()?,
         start: live::now() - before - span,
@@ -234,14 +223,14 @@ pub fn traffic(schema: &Schema, arrivals: u64, before: i64, span: i64) -> anyhow
 }
 
 /// Loads finished history.
-pub async fn load_history(database: &TestDatabase, seed: u64, options: Options) -> anyhow::Result<()> {
+pub(crate) async fn load_history(database: &TestDatabase, seed: u64, options: Options) -> anyhow::Result<()> {
     let load = bulk::Load { url: database.url().to_owned(), seed, options, jobs: 2, rebuild_indexes: false };
     bulk::load(&load, |_| ()).await?;
     Ok(())
 }
 
 /// Writes a whole simulation as fast as it goes, whatever its times say; the rows' own times stay as they are.
-pub async fn write_all(database: &TestDatabase, seed: u64, options: Options) -> anyhow::Result<()> {
+pub(crate) async fn write_all(database: &TestDatabase, seed: u64, options: Options) -> anyhow::Result<()> {
     let mut connection = database.connect().await?;
     let target = Target::probe(&mut connection).await?;
     let simulation = Simulation::new(seed, options);

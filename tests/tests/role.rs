@@ -9,7 +9,6 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::exporter::{Exporter, Setup, load_history, traffic};
 
-
 const HOUR: i64 = 3_600_000_000;
 
 fn script() -> PathBuf {
@@ -63,8 +62,8 @@ async fn the_role_is_enough_through_pgbouncer() {
     let setup = Setup::new(&bouncer.url(database.name())).with("DIFY_OBSERVE__EXPORTER__START", "beginning");
     let exporter = setup.start().await.unwrap();
     all_is_well(&exporter, "pgbouncer").await;
-    let others = database.count(&format!("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = '{ROLE}'"));
-    assert!(others.await.unwrap() > 0, "the exporter did not come as its role");
+    let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = '{ROLE}'");
+    assert!(database.count(&sessions).await.unwrap() > 0, "the exporter did not come as its role");
 }
 
 #[tokio::test]

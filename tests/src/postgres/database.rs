@@ -98,10 +98,8 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let statements = [
-            format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
-            format!("DROP ROLE IF EXISTS {}", self.exporter_role_name()),
-        ];
+        let statements =
+            [format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name), format!("DROP ROLE IF EXISTS {}", self.exporter_role_name())];
         let url = self.admin_url.clone();
         // Destructors cannot wait for a future, and a runtime may not be entered from inside another: a thread of its own can.
         let dropped = std::thread::spawn(move || {
