@@ -38,7 +38,8 @@ async fn quiet_cost(database: &TestDatabase, exporter: &Exporter) -> Cost {
 }
 
 /// Makes `copies` more of every row, with ids of their own that fit together.
-async fn multiply(database: &TestDatabase, copies: u32) {
+async fn multiply(database: &TestDatabase, copies: std::ops::RangeInclusive<u32>) {
+    let (first, last) = copies.into_inner();
     let schema = database.schema();
     for table in ["workflow_runs", "workflow_node_executions", "conversations", "messages"] {
         let mut columns = vec!["id"];
@@ -48,8 +49,8 @@ async fn multiply(database: &TestDatabase, copies: u32) {
         // Counts runs of an app in old versions, and is unique.
         let number =
             if schema.column(table, "sequence_number").is_some() { ", 'sequence_number', sequence_number + copy * 1000000" } else { "" };
-        let row = format!("jsonb_populate_record(original, jsonb_build_object({}{number}))", fresh.join(", "));
-        let sql = format!("INSERT INTO {table} SELECT ({row}).* FROM {table} original, generate_series(1, {copies}) copy");
+        let row = format!("jsonb_populate_record(NULL::{table}, to_jsonb(original) || jsonb_build_object({}{number}))", fresh.join(", "));
+        let sql = format!("INSERT INTO {table} SELECT ({row}).* FROM {table} original, generate_series({first}, {last}) copy");
         database.execute(&sql).await.unwrap_or_else(|error| panic!("{table}: {error:#}"));
     }
     database.execute("VACUUM ANALYZE").await.unwrap();
@@ -60,7 +61,7 @@ async fn add_endless_runs(database: &TestDatabase, count: u32) {
     let change = "jsonb_build_object('id', gen_random_uuid(), 'status', 'running', 'finished_at', NULL, 'outputs', NULL, \
                   'created_at', (now() AT TIME ZONE 'UTC') - number * interval '72000 s' / $1)";
     let sql = format!(
-        "INSERT INTO workflow_runs SELECT (jsonb_populate_record(original, {})).* \
+        "INSERT INTO workflow_runs SELECT (jsonb_populate_record(NULL::workflow_runs, to_jsonb(original) || {})).* \
          FROM (SELECT * FROM workflow_runs LIMIT 1) original, generate_series(1, {count}) number",
         change.replace("$1", &count.to_string())
     );
@@ -77,9 +78,9 @@ async fn a_scrape_with_nothing_new_costs_the_same_whatever_the_size() {
     let cluster = Cluster::private(&[("autovacuum", "off")]).unwrap();
     let database = cluster.database(&Schema::load("1.12.1").unwrap()).await.unwrap();
     load_history(&database, 3, traffic(database.schema(), 600, 2 * DAY, 5 * DAY).unwrap()).await.unwrap();
-    multiply(&database, 2).await;
+    multiply(&database, 1..=2).await;
     let small = quiet_cost(&database, &settled(Setup::new(database.url())).await).await;
-    multiply(&database, 9).await;
+    multiply(&database, 3..=11).await;
     let rows = database.count("SELECT count(*) FROM workflow_node_executions").await.unwrap();
     assert!(rows > 10_000, "{rows}");
     let large = quiet_cost(&database, &settled(Setup::new(database.url())).await).await;
@@ -118,7 +119,7 @@ async fn without_an_index_on_time_pages_are_read_at_the_set_rate_and_nothing_is_
     assert!(!schema.has_index_on("workflow_runs", &["created_at"]));
     let database = cluster.database(&schema).await.unwrap();
     load_history(&database, 5, traffic(&schema, 300, 2 * DAY, 5 * DAY).unwrap()).await.unwrap();
-    multiply(&database, 9).await;
+    multiply(&database, 1..=9).await;
     let blocks = database.count("SELECT pg_relation_size('workflow_runs') / 8192").await.unwrap();
     assert!(blocks > 2 * i64::from(RATE), "a pass has to take a while: {blocks} blocks");
     database.count_statements().await.unwrap();
@@ -126,7 +127,8 @@ async fn without_an_index_on_time_pages_are_read_at_the_set_rate_and_nothing_is_
     let setup = Setup::new(database.url()).with("DIFY_OBSERVE__FOLLOW__SCAN_PAGES_PER_SECOND", &RATE.to_string());
     let exporter = settled(setup).await;
     // Rows land wherever there is room: also before the place where the pass stands.
-    database.execute("DELETE FROM workflow_runs WHERE random() < 0.2; VACUUM workflow_runs").await.unwrap();
+    database.execute("DELETE FROM workflow_runs WHERE random() < 0.2").await.unwrap();
+    database.execute("VACUUM workflow_runs").await.unwrap();
     let mut options = traffic(&schema, 60, 0, 30_000_000).unwrap();
     options.start = dify_observe_tests::simulator::live::now() + 1_000_000;
     options.time_scale = 0.01;

@@ -203,7 +203,7 @@ async fn the_position_says_what_is_counted_and_what_is_open() {
     let cluster = Cluster::private(&[]).unwrap();
     let database = database_with_history(&cluster).await;
     let open = "SELECT count(*) FROM workflow_runs WHERE status = 'running'";
-    let endless = "INSERT INTO workflow_runs SELECT (jsonb_populate_record(original, jsonb_build_object('id', md5('endless')::uuid, \
+    let endless = "INSERT INTO workflow_runs SELECT (jsonb_populate_record(NULL::workflow_runs, to_jsonb(original) || jsonb_build_object('id', md5('endless')::uuid, \
                    'status', 'running', 'finished_at', NULL, 'created_at', (now() AT TIME ZONE 'UTC') - interval '10 minutes'))).* \
                    FROM (SELECT * FROM workflow_runs LIMIT 1) original";
     database.execute(endless).await.unwrap();

@@ -58,7 +58,7 @@ async fn three_thousand_series_fit_into_25_mebibytes() {
 #[tokio::test]
 async fn ten_thousand_series_and_a_hundred_thousand_open_runs_fit_into_64_mebibytes() {
     let database = database_with_apps(60, 800).await;
-    let endless = "INSERT INTO workflow_runs SELECT (jsonb_populate_record(original, jsonb_build_object('id', gen_random_uuid(), \
+    let endless = "INSERT INTO workflow_runs SELECT (jsonb_populate_record(NULL::workflow_runs, to_jsonb(original) || jsonb_build_object('id', gen_random_uuid(), \
                    'status', 'running', 'finished_at', NULL, 'outputs', NULL, \
                    'created_at', (now() AT TIME ZONE 'UTC') - number * interval '720 ms'))).* \
                    FROM (SELECT * FROM workflow_runs LIMIT 1) original, generate_series(1, 100000) number";
