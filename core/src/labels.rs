@@ -217,6 +217,7 @@ mod tests {
             assert_eq!(values(rule, &inputs(missing)), [NONE], "{missing}");
         }
         assert_eq!(values(rule, &inputs(r#"{"topic": {"a": 1}}"#)), [OTHER]);
+        assert_eq!(values(rule, &inputs(r#"{"n": NaN, "topic": "sales", "rest": "cut h"#)), ["sales"], "as Python writes it, and cut");
         assert_eq!(values(rule, &LabelFacts::default()), [NONE]);
     }
 

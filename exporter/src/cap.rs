@@ -1,7 +1,9 @@
 //! Two caps: on label sets per family, and on values per business label.
 //!
-//! **Label sets.** What comes after the cap is folded into one label set whose values are all `other`. The label sets that
-//! are there stay, those that come later are folded. As label sets are part of the durable state, so is the choice: a
+//! **Label sets.** What comes after the cap is folded: its app, names and business values become `other`, while labels out
+//! of Dify's small closed sets (status, trigger, currency …) keep their values, so that rates over all apps stay right.
+//! There is little room for such folded sets; beyond it all values are `other`. The label sets that are there stay, those
+//! that come later are folded. As label sets are part of the durable state, so is the choice: a
 //! restart moves nothing to or from `other`. A place that an ended label set leaves is given to the next new one, which is
 //! then born at 0; what it had counted before stays with `other`. Nothing is counted twice or dropped.
 //!
@@ -22,9 +24,35 @@ pub use dify_observe_core::labels::OTHER;
 /// Most label sets of a family when nothing else is configured.
 pub const DEFAULT_MAX_SERIES: usize = 2000;
 
-/// Whether a family with this many label sets takes no more, but for the folded one.
-pub(crate) fn is_full(label_sets: usize, max_series: usize) -> bool {
-    label_sets >= max_series
+/// Most folded label sets of a family, but for the one where all values are `other`.
+pub(crate) const MOST_FOLDED: usize = 200;
+
+/// Labels whose values come out of a small set of Dify's or of ours.
+const CLOSED_LABELS: &[&str] = &[
+    "action",
+    "collector",
+    "currency",
+    "error_type",
+    "family",
+    "invoke_from",
+    "mode",
+    "node_type",
+    "provider_type",
+    "rating",
+    "result",
+    "run_type",
+    "scope",
+    "source",
+    "status",
+    "token_type",
+    "trigger_type",
+    "triggered_from",
+];
+
+/// The label values that these ones are folded into: fully where there is no room for more folded label sets.
+pub(crate) fn folded<'v>(names: impl Iterator<Item = impl AsRef<str>>, values: &[&'v str], fully: bool) -> Vec<&'v str> {
+    let keeps = |name: &str| !fully && CLOSED_LABELS.contains(&name);
+    names.zip(values).map(|(name, value)| if keeps(name.as_ref()) { value } else { OTHER }).collect()
 }
 
 /// A label of the operator's and how many values it may have.

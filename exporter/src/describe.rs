@@ -1,10 +1,9 @@
 //! The catalogue for people (Markdown, which is docs/metrics.md) and for programs (JSON).
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use dify_observe_core::exit::Exit;
-use std::fmt::Write;
-
 use serde_json::{Value, json};
 
 use crate::catalogue;
@@ -26,19 +25,22 @@ message's id as 32 hex digits) are on histograms in OpenMetrics and protobuf (`-
 - A new label set is exposed as 0 until three scrapes of a Prometheus were answered and `exporter.birth_hold` has passed:
   Prometheus takes the first value of a series for its beginning, and would lose what was counted before. A look by `curl`
   or a browser does not count as a scrape.
-- Counters and histograms go on across restarts. Above `exporter.max_series_per_family` label sets, what is new is counted
-  with all labels `other`.
+- Counters and histograms go on across restarts. Above `exporter.max_series_per_family` label sets of a family, what
+  is new is counted with `other` as its app, names and business labels (`dify_exporter_series_folded_total` grows).
 - What is a counter or a histogram counts each record once; gauges are found anew.
 ";
 
 /// Runs the command.
 pub fn run(args: &DescribeArgs) -> anyhow::Result<Exit> {
-    let mut out = std::io::stdout().lock();
-    match args.format {
-        DescribeFormat::Markdown => out.write_all(markdown().as_bytes())?,
-        DescribeFormat::Json => writeln!(out, "{:#}", json())?,
+    let text = match args.format {
+        DescribeFormat::Markdown => markdown(),
+        DescribeFormat::Json => format!("{:#}\n", json()),
+    };
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // `describe | head` is no failure.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(Exit::Done),
     }
-    Ok(Exit::Done)
 }
 
 /// The catalogue as Markdown.

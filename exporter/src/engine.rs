@@ -17,6 +17,7 @@ use dify_observe_core::dify::time::Micros;
 use dify_observe_core::labels::LabelRules;
 use dify_observe_core::settings::{self, Settings};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout_at;
 use tracing::{error, info, warn};
 
 use crate::births::BirthRules;
@@ -30,6 +31,10 @@ use crate::store::{GaugeSet, Labels, Scheme, Totals};
 
 /// How often the leader's lock is kept alive.
 const LOCK_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest wait for the leader's lock: another Prometheus may wait behind this scrape, and a database that is well answers at once.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for the very first step, with which counting begins.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(5);
 
 type Durable = State<Option<FollowState>, Side>;
 
@@ -70,6 +75,8 @@ pub struct Engine {
     /// first sample.
     first_answer: bool,
     stepped_at: Option<Instant>,
+    /// Events were taken from the follower and are not all counted yet.
+    recording: bool,
     locked_at: Option<Instant>,
     slow: GaugeSet,
     reports: Vec<Report>,
@@ -121,6 +128,7 @@ impl Engine {
             health,
             first_answer: true,
             stepped_at: None,
+            recording: false,
             locked_at: None,
             slow,
             reports: Vec::new(),
@@ -152,16 +160,17 @@ impl Engine {
 
     /// Makes the first state, so that counting begins at the start of the process and not at the first scrape.
     pub async fn begin(&mut self) {
-        if self.state.follow.is_none() && self.hold_the_lock().await {
-            self.advance(Instant::now() + Duration::from_secs(1)).await;
+        let deadline = Instant::now() + BEGIN_PATIENCE;
+        if self.state.follow.is_none() && self.hold_the_lock(deadline).await {
+            self.advance(deadline).await;
             self.keep();
         }
     }
 
-    /// Answers a scrape: steps where that is due, and writes the answer to `out`. `by_prometheus` when the request bore
+    /// Answers a scrape by `deadline`, whatever the database does: steps where that is due, and writes the answer to `out`. `by_prometheus` when the request bore
     /// Prometheus' timeout header; only such answers count for births.
     pub async fn answer(&mut self, by_prometheus: bool, deadline: Instant, format: Format, out: &mut Vec<u8>) {
-        let may_count = self.hold_the_lock().await;
+        let may_count = self.hold_the_lock(deadline).await;
         let unchanged = by_prometheus && std::mem::take(&mut self.first_answer) && self.state.follow.is_some();
         let due = self.stepped_at.is_none_or(|at| at.elapsed() >= self.parts.settings.exporter.min_interval);
         if may_count && due && !unchanged {
@@ -193,11 +202,12 @@ impl Engine {
 
     /// Whether this process may count: it has the lock. Where the database cannot be asked, it does not count but shows
     /// what it has.
-    async fn hold_the_lock(&mut self) -> bool {
+    async fn hold_the_lock(&mut self, deadline: Instant) -> bool {
         if self.parts.leadership.is_held() && self.locked_at.is_some_and(|at| at.elapsed() < LOCK_INTERVAL) {
             return true;
         }
-        match self.parts.leadership.hold().await {
+        let deadline = deadline.min(Instant::now() + LOCK_PATIENCE);
+        match timeout_at(deadline.into(), self.parts.leadership.hold()).await.unwrap_or_else(|_| Err(no_answer())) {
             Ok(true) => {
                 self.locked_at = Some(Instant::now());
                 self.health.follows_another = false;
@@ -218,25 +228,43 @@ impl Engine {
         }
     }
 
-    /// Steps until nothing more comes, or the deadline is near.
+    /// Steps until nothing more comes, or the deadline is near. A step that is not done by then is cut off.
     async fn advance(&mut self, deadline: Instant) {
         let began = Instant::now();
+        let last_begin = began + deadline.saturating_duration_since(began).mul_f64(0.8);
+        let mut steps = 0;
         loop {
-            match self.step().await {
-                Ok(more) => {
+            match timeout_at(deadline.into(), self.step()).await {
+                Ok(Ok(more)) => {
                     self.succeeded(began.elapsed());
-                    if !more || Instant::now() >= deadline {
+                    steps += 1;
+                    if !more || Instant::now() >= last_begin {
                         break;
                     }
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     self.failed(&error);
                     self.revert();
+                    break;
+                }
+                Err(_) => {
+                    self.cut_off(steps);
                     break;
                 }
             }
         }
         self.stepped_at = Some(Instant::now());
+    }
+
+    /// What was recorded by the steps before stays; the step that was cut off left no trace, or is undone with them.
+    fn cut_off(&mut self, steps_before: u32) {
+        self.parts.follower.cut_off();
+        if std::mem::take(&mut self.recording) {
+            self.revert();
+        }
+        if steps_before == 0 {
+            self.failed(&FollowError::Database(no_answer()));
+        }
     }
 
     async fn step(&mut self) -> Result<bool, FollowError> {
@@ -250,7 +278,11 @@ impl Engine {
         for (kind, late) in late.into_iter().filter(|(_, late)| *late > 0) {
             self.state.totals.add(&catalogue::LATE_RECORDS, Labels::global([kind.as_str()]), late);
         }
-        self.record(&events).await?;
+        // The follower has told these events and will not tell them again.
+        self.recording = true;
+        let recorded = self.record(&events).await;
+        self.recording = false;
+        recorded?;
         Ok(more)
     }
 
@@ -374,7 +406,12 @@ impl Engine {
     }
 }
 
-fn fresh(scheme: &Scheme) -> Durable {
-    State { saved_at: Micros::default(), follow: None, side: Side::default(), totals: Totals::new(scheme.clone()) }
+fn no_answer() -> DatabaseError {
+    DatabaseError::Unreachable("no answer before the scrape had to be answered".to_owned())
 }
 
+fn fresh(scheme: &Scheme) -> Durable {
+    let mut side = Side::default();
+    side.recorded.begin(Micros::now());
+    State { saved_at: Micros::default(), follow: None, side, totals: Totals::new(scheme.clone()) }
+}

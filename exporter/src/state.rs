@@ -281,6 +281,18 @@ mod tests {
         assert_eq!(Damage::Format(9).to_string(), "it has format 9, this version reads 1");
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_leaves_the_state_as_it_was() {
+        let (_folder, path) = folder();
+        write(&path, &state()).unwrap();
+        let before = fs::read(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/full", path.with_extension("tmp")).unwrap();
+        let StateError::Write { source, .. } = write(&path, &state()).unwrap_err() else { panic!("another error") };
+        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+
     #[test]
     fn a_folder_that_is_not_there_is_an_error_and_not_a_panic() {
         let (_folder, path) = folder();

@@ -11,6 +11,7 @@ mod memory;
 mod processes;
 mod prometheus;
 mod real_rows;
+mod recording;
 mod role;
 mod servers;
 mod versions;

@@ -8,6 +8,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::{LabelFacts, LabelRuleError, LabelSettings, NONE, OTHER, private};
+use crate::dify::json;
 use crate::settings::LabelSource;
 
 /// A rule, checked and ready.
@@ -197,8 +198,7 @@ fn check_template(name: &str, pattern: &Regex, template: &str) -> Result<(), Lab
 
 /// An input variable as text.
 fn input<'a>(inputs: &str, variable: &str) -> Raw<'a> {
-    let Ok(Value::Object(mut inputs)) = serde_json::from_str::<Value>(inputs) else { return Raw::Missing };
-    match inputs.remove(variable) {
+    match json::pick(inputs, &[variable]).remove(variable) {
         None | Some(Value::Null) => Raw::Missing,
         Some(Value::String(text)) => Raw::Text(text.into()),
         Some(Value::Bool(flag)) => Raw::Text(flag.to_string().into()),

@@ -140,7 +140,9 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(2);
         for people in [100, 1_000, 5_000, 20_000, 100_000] {
             let mut sketch = Sketch::default();
-            (0..people).for_each(|_| drop(sketch.insert(rng.random(), 5)));
+            for _ in 0..people {
+                sketch.insert(rng.random(), 5);
+            }
             let off = sketch.count_since(0) / f64::from(people) - 1.0;
             assert!(off.abs() < 4.0 * 0.023, "{people}: {off}");
         }
@@ -165,10 +167,14 @@ mod tests {
         let seen: Vec<(u64, u32)> =
             (0..20_000).map(|_| (rng.random_range(0..3_000_u64).wrapping_mul(0x9e37_79b9_7f4a_7c15), rng.random_range(0..1000))).collect();
         let mut sketch = Sketch::default();
-        seen.iter().for_each(|(hash, minute)| drop(sketch.insert(*hash, *minute)));
+        for (hash, minute) in &seen {
+            sketch.insert(*hash, *minute);
+        }
         for since in [0, 250, 500, 900, 999, 1000] {
             let mut plain = Sketch::default();
-            seen.iter().filter(|(_, minute)| *minute >= since).for_each(|(hash, _)| drop(plain.insert(*hash, 0)));
+            for (hash, _) in seen.iter().filter(|(_, minute)| *minute >= since) {
+                plain.insert(*hash, 0);
+            }
             assert_eq!(sketch.count_since(since), plain.count_since(0), "since {since}");
         }
         let before = sketch.count_since(500);
@@ -180,7 +186,9 @@ mod tests {
     fn it_stays_small() {
         let mut rng = ChaCha8Rng::seed_from_u64(4);
         let mut sketch = Sketch::default();
-        (0..200_000_u32).for_each(|number| drop(sketch.insert(rng.random(), number / 5)));
+        for number in 0..200_000_u32 {
+            sketch.insert(rng.random(), number / 5);
+        }
         assert!(sketch.entries.len() * size_of::<Entry>() < 160 * 1024, "{}", sketch.entries.len());
     }
 }

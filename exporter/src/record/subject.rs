@@ -56,7 +56,7 @@ impl Subject {
 
     /// Labels of a series of this record; families without business labels ignore those.
     pub(super) fn labels<const N: usize>(&self, own: [Word; N]) -> Labels {
-        Labels { app: Some(self.app.clone()), own: own.to_vec(), business: self.business.clone() }
+        Labels { app: Some(self.app.clone()), own: Vec::from(own), business: self.business.clone() }
     }
 
     pub(super) fn exemplar(&self, value: f64) -> Option<Exemplar> {

@@ -8,19 +8,19 @@ use super::value::Exemplar;
 const MOST_NATIVE_BUCKETS: usize = 160;
 /// Values this close to 0 or closer are in the native zero bucket; the default of Prometheus' client libraries.
 pub(crate) const ZERO_THRESHOLD: f64 = 2.938_735_877_055_719e-39;
-/// The sum is kept in units of 10⁻⁹.
-const NANOS: f64 = 1e9;
+/// The sum is kept in units of 10⁻¹².
+const PICOS: f64 = 1e12;
 
 /// One distribution.
 ///
-/// The sum is a whole number of 10⁻⁹ units: adding integers is exact and does not depend on the order, so a state that was
+/// The sum is a whole number of 10⁻¹² units: adding integers is exact and does not depend on the order, so a state that was
 /// reached through crashes and replays equals the one that was reached without. A float sum, compensated or not, has
-/// neither property. A value is rounded to 10⁻⁹ once, when it is observed; Dify stores microseconds and whole tokens.
+/// neither property. A value is rounded to 10⁻¹² once, when it is observed: far below what a float of seconds means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     /// One count for each bound, not cumulated, then those beyond the last one.
     buckets: Box<[u64]>,
-    /// In units of 10⁻⁹.
+    /// In units of 10⁻¹².
     sum: i128,
     native: Native,
     /// The last record of each classic bucket that had one, in order of buckets.
@@ -54,7 +54,7 @@ impl Histogram {
         }
         let bucket = bounds.partition_point(|bound| *bound < value).min(self.buckets.len() - 1);
         self.buckets[bucket] += 1;
-        self.sum = self.sum.saturating_add((value * NANOS).round() as i128);
+        self.sum = self.sum.saturating_add((value * PICOS).round() as i128);
         self.native.count(value);
         if let (Some(exemplar), Ok(bucket)) = (exemplar, u8::try_from(bucket)) {
             // An exemplar must lie within its bucket.
@@ -73,11 +73,11 @@ impl Histogram {
 
     /// The sum of the values, rounded once to the nearest float.
     pub fn sum(&self) -> f64 {
-        self.sum as f64 / NANOS
+        self.sum as f64 / PICOS
     }
 
-    /// The exact sum in units of 10⁻⁹.
-    pub fn sum_nanos(&self) -> i128 {
+    /// The exact sum in units of 10⁻¹².
+    pub fn sum_picos(&self) -> i128 {
         self.sum
     }
 

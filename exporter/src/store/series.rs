@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::symbols::{Symbol, Symbols};
 use super::value::Value;
 use crate::births::{Epoch, Life};
+use crate::cap;
 
 /// One label set with its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,12 +22,14 @@ pub(crate) struct Series {
 pub(crate) struct FamilySeries {
     /// A fingerprint of kind, label names and bounds. When it changes, the series of before end.
     pub(crate) shape: u32,
+    /// How many of the series are folded ones, see [`cap`](crate::cap).
+    folded: usize,
     sorted: Vec<Series>,
 }
 
 impl FamilySeries {
     pub(crate) fn new(shape: u32) -> Self {
-        FamilySeries { shape, sorted: Vec::new() }
+        FamilySeries { shape, folded: 0, sorted: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -52,6 +55,25 @@ impl FamilySeries {
 
     pub(crate) fn at(&mut self, place: usize) -> &mut Series {
         &mut self.sorted[place]
+    }
+
+    /// How many series are not folded.
+    pub(crate) fn unfolded(&self) -> usize {
+        self.sorted.len().saturating_sub(self.folded)
+    }
+
+    /// The place of the series that these values are folded into; it is born when it is new.
+    pub(crate) fn fold(&mut self, names: &[&str], values: &[&str], symbols: &mut Symbols, zero: Value, now: Epoch) -> usize {
+        let mut folded = cap::folded(names.iter(), values, false);
+        let mut place = self.find(&folded, symbols);
+        if place.is_err() && self.folded >= cap::MOST_FOLDED {
+            folded = cap::folded(names.iter(), values, true);
+            place = self.find(&folded, symbols);
+        }
+        place.unwrap_or_else(|place| {
+            self.folded += 1;
+            self.bear(place, &folded, symbols, zero, now)
+        })
     }
 
     /// Puts a new label set in its place and returns the place.

@@ -70,12 +70,31 @@ fn above_the_cap_everything_new_is_other_and_the_choice_survives_a_restart() {
     totals.add(&catalogue::NODE_EXECUTIONS, node(2, "ok"), 1);
     let sets = label_sets(&totals, &catalogue::NODE_EXECUTIONS);
     assert_eq!(sets.len(), 3);
-    assert_eq!(sets[2], "other/other/other/other");
-    let other = Labels { app: None, own: vec!["other".into(); 2], business: Vec::new() };
+    assert_eq!(sets[2], "other/other/llm/ok", "a status is no matter of one app");
+    let other = Labels { app: None, ..node(0, "ok") };
     assert_eq!(totals.counter(&catalogue::NODE_EXECUTIONS, other), 21);
     assert_eq!(totals.counter(&catalogue::NODE_EXECUTIONS, node(1, "ok")), 20);
     assert_eq!(totals.counter(&catalogue::NODE_EXECUTIONS, node(2, "ok")), 11);
     assert_eq!(totals.counter(&catalogue::SERIES_FOLDED, Labels::global(["dify_node_executions"])), 3);
+}
+
+#[test]
+fn there_is_little_room_for_folded_label_sets() {
+    let mut totals = Totals::new(scheme(1));
+    for status in 0..1000 {
+        totals.add(&catalogue::NODE_EXECUTIONS, node(1, &status.to_string()), 1);
+    }
+    let sets = label_sets(&totals, &catalogue::NODE_EXECUTIONS);
+    assert_eq!(sets.len(), 1 + crate::cap::MOST_FOLDED + 1);
+    let other = Labels { app: None, own: vec!["other".into(); 2], business: Vec::new() };
+    assert_eq!(totals.counter(&catalogue::NODE_EXECUTIONS, other), 999 - crate::cap::MOST_FOLDED as u64);
+}
+
+#[test]
+fn folding_hides_what_has_no_bounds() {
+    let mut totals = Totals::new(scheme(0));
+    totals.add_decimal(&catalogue::LLM_COST, Labels::of_app(&app(1), ["openai", "gpt-4o", "USD"]), Decimal::ONE);
+    assert_eq!(label_sets(&totals, &catalogue::LLM_COST), ["other/other/other/other/USD"], "currencies are never mixed");
 }
 
 #[test]

@@ -221,7 +221,7 @@ impl Totals {
         }
     }
 
-    /// Where the series of these labels is; it is born when it is new. Above the cap that is the folded one, and `true`;
+    /// Where the series of these labels is; it is born when it is new. Above the cap that is a folded one, and `true`;
     /// without `fold` it is none.
     fn place(&mut self, family: &'static FamilyDef, labels: &Labels, fold: bool) -> Option<(usize, bool)> {
         if let Some(app) = &labels.app {
@@ -241,11 +241,10 @@ impl Totals {
         let before = series.len();
         let place = scheme.with_values(family, labels, |values| match series.find(values, symbols) {
             Ok(place) => Some((place, false)),
-            Err(place) if !cap::is_full(before, scheme.max_series) => Some((series.bear(place, values, symbols, zero, *epoch), false)),
+            Err(place) if series.unfolded() < scheme.max_series => Some((series.bear(place, values, symbols, zero, *epoch), false)),
             Err(_) if fold => {
-                let other = vec![cap::OTHER; values.len()];
-                let place = series.find(&other, symbols).unwrap_or_else(|place| series.bear(place, &other, symbols, zero, *epoch));
-                Some((place, true))
+                let names: Vec<&str> = scheme.label_names(family).collect();
+                Some((series.fold(&names, values, symbols, zero, *epoch), true))
             }
             Err(_) => None,
         });

@@ -72,7 +72,7 @@ struct History {
     /// How far back the history goes.
     #[arg(long, default_value_t = 7.0)]
     days: f64,
-    /// Requests (runs and messages) in all that time.
+    /// Requests (runs and messages) in all that time, about.
     #[arg(long, default_value_t = 20_000)]
     runs: u64,
     /// Generator threads.
@@ -158,14 +158,16 @@ async fn prepare(cli: &Cli, connection: &mut PgConnection) -> Result<Version> {
 
 async fn load_history(cli: &Cli, history: &History, options: Options) -> Result<()> {
     let span = Duration::from_secs_f64(history.days.max(0.01) * 86_400.0);
-    // The last minutes are left to live traffic, so that no story reaches into the future.
-    let start = live::now() - span.as_micros() as i64 - 120_000_000;
+    // What the last stories would still write after this moment stays undone: they are the runs that are open now.
+    let until = live::now();
+    let start = until - span.as_micros() as i64;
     let load = Load {
         url: cli.database_url.clone(),
         seed: cli.seed,
         options: Options {
             start,
-            arrivals: history.runs,
+            until: Some(until),
+            arrivals: u64::MAX,
             rate: history.runs as f64 / span.as_secs_f64(),
             daily_curve: !history.flat,
             ..options

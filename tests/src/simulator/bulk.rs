@@ -43,7 +43,7 @@ pub struct Load {
     pub seed: u64,
     /// What to simulate; `arrivals` is the number of requests.
     pub options: Options,
-    /// Generator threads; each has connections of its own.
+    /// Generator threads; each has a connection of its own.
     pub jobs: usize,
     /// Secondary indexes of the large tables are dropped before and made again afterwards.
     pub rebuild_indexes: bool,
@@ -122,9 +122,11 @@ fn generate(seed: u64, options: Options, target: &Target, sender: &mpsc::Sender<
     if options.arrivals == 0 {
         return;
     }
+    let until = options.until.unwrap_or(Micros::MAX);
     let mut simulation = Simulation::new(seed, options);
     let mut chunks: HashMap<Vec<&'static str>, Chunk> = HashMap::new();
-    while let Some(writes) = simulation.next_story() {
+    while let Some(mut writes) = simulation.next_story() {
+        writes.retain(|write| write.at <= until);
         for (table, row) in fold(&writes) {
             add_line(target, &mut chunks, table, &row);
         }

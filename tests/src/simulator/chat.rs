@@ -89,7 +89,7 @@ fn plain(story: &mut Story<'_>, ask: &Ask<'_>, model: Model, course: Course) -> 
 }
 
 /// What a round of an agent calls; the same tool twice in one turn happens, and so do tools that do not exist.
-const TURNS: [&[Tool]; 6] = [&[TIME, WEEKDAY], &[STOCK], &[STOCK, STOCK], &[PETSTORE], &[BROKEN], &[STOCK, TIME]];
+const TURNS: [&[Tool]; 7] = [&[], &[TIME, WEEKDAY], &[STOCK], &[STOCK, STOCK], &[PETSTORE], &[BROKEN], &[STOCK, TIME]];
 
 fn agent(story: &mut Story<'_>, ask: &Ask<'_>, message: &Message, model: Model, course: Course) -> (Filled, Micros) {
     let rounds = story.dice.between(1, 4);
@@ -108,7 +108,8 @@ fn agent(story: &mut Story<'_>, ask: &Ask<'_>, message: &Message, model: Model, 
         let took = think(story, 900);
         let usage = Usage::sample(&mut story.dice, model, took);
         at += took;
-        let turn: &[Tool] = if position == rounds { &[] } else { *story.dice.pick(&TURNS) };
+        // The last round, whose turn is the empty one, answers.
+        let turn = TURNS[if position == rounds { 0 } else { story.dice.between(1, TURNS.len() as i64 - 1) as usize }];
         text = texts::answer(&mut story.dice, usage.completion_tokens);
         story.update(at, "message_agent_thoughts", id, thought(&usage, &text, turn));
         if !turn.is_empty() {

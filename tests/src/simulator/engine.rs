@@ -97,14 +97,16 @@ impl Engine<'_> {
         let work = loop {
             let chance = if node.retries > 0 { self.options.faults.attempt_failure } else { self.options.faults.node_failure };
             let work = self.attempt(node, at, chance);
-            match work.state {
-                End::Failed(text) if (attempts.len() as i64) < node.retries => {
-                    let failure = Failure { text, class: "InvokeRateLimitError" };
-                    attempts.push(Attempt { start: at, end: at + work.took, failure });
-                    at += work.took + self.pause(100);
-                }
-                state => break Work { state, ..work },
+            let failure = match &work.state {
+                End::Failed(text) => Failure { text: text.clone(), class: "" },
+                End::Handled(failure) => failure.clone(),
+                _ => break work,
+            };
+            if attempts.len() as i64 >= node.retries {
+                break work;
             }
+            attempts.push(Attempt { start: at, end: at + work.took, failure });
+            at += work.took + self.pause(100);
         };
         let end = at + work.took;
         let failed = match &work.state {

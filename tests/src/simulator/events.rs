@@ -79,6 +79,7 @@ pub struct Simulation {
     threads: HashMap<Uuid, Vec<Thread>>,
     deleted_apps: Vec<Uuid>,
     stories: u64,
+    average: f64,
 }
 
 impl Simulation {
@@ -100,6 +101,7 @@ impl Simulation {
             threads: HashMap::new(),
             deleted_apps: Vec::new(),
             stories: 0,
+            average: average(&options),
             options,
         };
         simulation.push(simulation.options.start, Event::Arrival);
@@ -155,7 +157,9 @@ impl Simulation {
         if self.arrivals < self.options.arrivals {
             let mean = SECOND as f64 / (self.options.rate * self.intensity(at)).max(1e-6);
             let next = at + self.dice.exponential(mean) as Micros + 1;
-            self.push(next, Event::Arrival);
+            if self.options.until.is_none_or(|until| next <= until) {
+                self.push(next, Event::Arrival);
+            }
         }
     }
 
@@ -166,16 +170,9 @@ impl Simulation {
         self.delete_by_chance(at);
     }
 
-    /// Share of the average rate at this hour of the week.
+    /// Share of the average rate at this moment.
     fn intensity(&self, at: Micros) -> f64 {
-        if !self.options.daily_curve {
-            return 1.0;
-        }
-        let hour = (at.rem_euclid(DAY) / HOUR) as f64;
-        let day = at.div_euclid(DAY).rem_euclid(7);
-        let daily = 1.0 + 0.7 * ((hour - 9.0) / 24.0 * std::f64::consts::TAU).sin();
-        // 1970-01-01 was a Thursday.
-        if day == 2 || day == 3 { daily * 0.5 } else { daily * 1.15 }
+        if self.options.daily_curve { weekly(at) / self.average } else { 1.0 }
     }
 
     fn pick_app(&mut self) -> App {
@@ -265,6 +262,20 @@ impl Iterator for Simulation {
         }
         None
     }
+}
+
+/// The shape of a week: busy days, quiet nights and weekends.
+fn weekly(at: Micros) -> f64 {
+    let hour = (at.rem_euclid(DAY) / HOUR) as f64;
+    let daily = 1.0 + 0.7 * ((hour - 9.0) / 24.0 * std::f64::consts::TAU).sin();
+    // 1970-01-01 was a Thursday.
+    if matches!(at.div_euclid(DAY).rem_euclid(7), 2 | 3) { daily * 0.5 } else { daily * 1.15 }
+}
+
+/// The mean of [`weekly`] over the time of a simulation.
+fn average(options: &Options) -> f64 {
+    let hours = options.until.map_or(7 * 24, |until| ((until - options.start) / HOUR).max(1));
+    (0..hours).map(|hour| weekly(options.start + hour * HOUR)).sum::<f64>() / hours as f64
 }
 
 /// One request, whatever it asks for.

@@ -14,6 +14,8 @@ pub struct Options {
     pub start: Micros,
     /// How many requests arrive before the simulation comes to its end.
     pub arrivals: u64,
+    /// No request arrives after this moment, and the rate is an average over the time until then.
+    pub until: Option<Micros>,
     /// Requests per second, on average.
     pub rate: f64,
     /// The rate follows the hours of a day and the days of a week.
@@ -42,6 +44,7 @@ impl Default for Options {
             version: Version::new(1, 12, 1),
             start: 0,
             arrivals: 200,
+            until: None,
             rate: 2.0,
             daily_curve: false,
             apps: 20,

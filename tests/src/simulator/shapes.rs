@@ -337,12 +337,10 @@ impl Shaper<'_> {
 
     /// What is left of a node whose failure was handled.
     pub(crate) fn handled(&self, failed: Shape, failure: &Failure, strategy: &str) -> Shape {
-        let mut outputs = if strategy == "default-value" {
-            let text = object! { "text" => "sorry, the assistant is busy" };
-            if self.profile.reasoning { text.with("reasoning_content", "").with("usage", object! {}) } else { text }
-        } else {
-            object! {}
-        };
+        let mut outputs = object! {};
+        if strategy == "default-value" {
+            outputs = object! { "text" => "sorry, the assistant is busy", "reasoning_content" => "", "usage" => object! {} };
+        }
         outputs = outputs.with("error_message", failure.text.as_str()).with("error_type", failure.class);
         Shape { outputs: Some(outputs), metadata: Some(object! { "error_strategy" => strategy }), ..failed }
     }
