@@ -5,7 +5,7 @@ use std::time::Instant;
 use dify_observe_tests::Schema;
 use dify_observe_tests::postgres::{Cluster, TestDatabase};
 
-use crate::exporter::{Exporter, Setup, load_history, traffic};
+use crate::exporter::{Exporter, Setup, add_endless_runs, load_history, traffic};
 
 const DAY: i64 = 86_400_000_000;
 const SCRAPES: i64 = 20;
@@ -56,19 +56,6 @@ async fn multiply(database: &TestDatabase, copies: std::ops::RangeInclusive<u32>
     database.execute("VACUUM ANALYZE").await.unwrap();
 }
 
-/// Runs that are all "running" since some moment of the last twenty hours.
-async fn add_endless_runs(database: &TestDatabase, count: u32) {
-    let change = "jsonb_build_object('id', gen_random_uuid(), 'status', 'running', 'finished_at', NULL, 'outputs', NULL, \
-                  'created_at', (now() AT TIME ZONE 'UTC') - number * interval '72000 s' / $1)";
-    let sql = format!(
-        "INSERT INTO workflow_runs SELECT (jsonb_populate_record(NULL::workflow_runs, to_jsonb(original) || {})).* \
-         FROM (SELECT * FROM workflow_runs LIMIT 1) original, generate_series(1, {count}) number",
-        change.replace("$1", &count.to_string())
-    );
-    database.execute(&sql).await.unwrap();
-    database.execute("VACUUM ANALYZE workflow_runs").await.unwrap();
-}
-
 fn about_the_same(small: f64, large: f64) -> bool {
     (large - small).abs() <= 0.1 * small.max(10.0)
 }
@@ -77,7 +64,7 @@ fn about_the_same(small: f64, large: f64) -> bool {
 async fn a_scrape_with_nothing_new_costs_the_same_whatever_the_size() {
     let cluster = Cluster::private(&[("autovacuum", "off")]).unwrap();
     let database = cluster.database(&Schema::load("1.12.1").unwrap()).await.unwrap();
-    load_history(&database, 3, traffic(database.schema(), 600, 2 * DAY, 5 * DAY).unwrap()).await.unwrap();
+    load_history(&database, 3, traffic(database.schema(), 150, 2 * DAY, 5 * DAY).unwrap()).await.unwrap();
     multiply(&database, 1..=2).await;
     let small = quiet_cost(&database, &settled(Setup::new(database.url())).await).await;
     multiply(&database, 3..=11).await;
@@ -95,9 +82,9 @@ async fn runs_that_never_end_cost_next_to_nothing() {
     const RUNS: u32 = 100_000;
     let cluster = Cluster::private(&[("autovacuum", "off")]).unwrap();
     let database = cluster.database(&Schema::load("1.12.1").unwrap()).await.unwrap();
-    load_history(&database, 4, traffic(database.schema(), 300, 2 * DAY, 5 * DAY).unwrap()).await.unwrap();
+    load_history(&database, 4, traffic(database.schema(), 100, 2 * DAY, 5 * DAY).unwrap()).await.unwrap();
     let quiet = quiet_cost(&database, &settled(Setup::new(database.url())).await).await;
-    add_endless_runs(&database, RUNS).await;
+    add_endless_runs(&database, RUNS, 72_000).await.unwrap();
     let exporter = settled(Setup::new(database.url())).await;
     exporter
         .scrape_until("all open runs are known", |metrics| {
@@ -118,7 +105,7 @@ async fn without_an_index_on_time_pages_are_read_at_the_set_rate_and_nothing_is_
     let schema = Schema::load("1.8.1").unwrap();
     assert!(!schema.has_index_on("workflow_runs", &["created_at"]));
     let database = cluster.database(&schema).await.unwrap();
-    load_history(&database, 5, traffic(&schema, 300, 2 * DAY, 5 * DAY).unwrap()).await.unwrap();
+    load_history(&database, 5, traffic(&schema, 200, 2 * DAY, 5 * DAY).unwrap()).await.unwrap();
     multiply(&database, 1..=9).await;
     let blocks = database.count("SELECT pg_relation_size('workflow_runs') / 8192").await.unwrap();
     assert!(blocks > 2 * i64::from(RATE), "a pass has to take a while: {blocks} blocks");

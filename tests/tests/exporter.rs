@@ -243,6 +243,21 @@ pub(crate) async fn write_all(database: &TestDatabase, seed: u64, options: Optio
     Ok(())
 }
 
+/// Adds runs that say "running" for ever, evenly spread over the last `seconds`.
+pub(crate) async fn add_endless_runs(database: &TestDatabase, count: u32, seconds: u32) -> anyhow::Result<()> {
+    let changed = r#"{"status": "running", "finished_at": null, "outputs": null, "graph": "{}", "inputs": "{}"}"#;
+    let each = format!(
+        "jsonb_build_object('id', gen_random_uuid(), 'created_at', (now() AT TIME ZONE 'UTC') - number * interval '{seconds} s' / {count})"
+    );
+    let sql = format!(
+        "WITH original AS MATERIALIZED (SELECT to_jsonb(run) || '{changed}' AS columns FROM workflow_runs run LIMIT 1) \
+         INSERT INTO workflow_runs SELECT (jsonb_populate_record(NULL::workflow_runs, columns || {each})).* \
+         FROM original, generate_series(1, {count}) number"
+    );
+    database.execute(&sql).await?;
+    database.execute("VACUUM ANALYZE workflow_runs").await
+}
+
 #[test]
 fn label_values_may_hold_anything() {
     let metrics = Metrics::parse("# TYPE a gauge\na{b=\"x\\\"},\\n\\\\\",c=\"d\"} 2\na 1\n");

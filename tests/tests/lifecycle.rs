@@ -10,7 +10,7 @@ use dify_observe_tests::prometheus::{Options, Prometheus, Scrape};
 use dify_observe_tests::proxy::Proxy;
 use serde_json::Value;
 
-use crate::exporter::{Exporter, Metrics, Setup, load_history, traffic, write_all};
+use crate::exporter::{Exporter, Metrics, Setup, add_endless_runs, load_history, traffic, write_all};
 
 const MINUTE: i64 = 60_000_000;
 
@@ -204,17 +204,12 @@ async fn prometheus_comes_in_by_tls_and_password_and_nobody_else() {
 async fn the_position_says_what_is_counted_and_what_is_open() {
     let cluster = Cluster::private(&[]).unwrap();
     let database = database_with_history(&cluster).await;
-    let open = "SELECT count(*) FROM workflow_runs WHERE status = 'running'";
-    let endless = "INSERT INTO workflow_runs SELECT (jsonb_populate_record(NULL::workflow_runs, to_jsonb(original) || jsonb_build_object('id', md5('endless')::uuid, \
-                   'status', 'running', 'finished_at', NULL, 'created_at', (now() AT TIME ZONE 'UTC') - interval '10 minutes'))).* \
-                   FROM (SELECT * FROM workflow_runs LIMIT 1) original";
-    database.execute(endless).await.unwrap();
-    assert!(database.count(open).await.unwrap() > 0);
+    add_endless_runs(&database, 1, 30).await.unwrap();
     let exporter = from_the_beginning(&database).with("DIFY_OBSERVE__POSTGRES__CONNECT_TIMEOUT", "500ms").start().await.unwrap();
     at_rest(&exporter).await;
     let first = position(&exporter).await;
     assert_eq!(first["start"], Value::Null, "{first}");
-    let id = uuid_of(&database, "SELECT md5('endless')::uuid::text").await;
+    let id = uuid_of(&database, "SELECT id::text FROM workflow_runs WHERE status = 'running' ORDER BY created_at DESC LIMIT 1").await;
     assert!(first["open"].as_array().unwrap().iter().any(|open| *open == Value::from(id.clone())), "{first}");
     let time = |position: &Value, key: &str| chrono::DateTime::parse_from_rfc3339(position[key].as_str().unwrap()).unwrap();
     // Both are this machine's clock.
@@ -235,7 +230,7 @@ async fn the_position_says_what_is_counted_and_what_is_open() {
     let ended = format!("UPDATE workflow_runs SET status = 'succeeded', finished_at = now() AT TIME ZONE 'UTC' WHERE id = '{id}'");
     database.execute(&ended).await.unwrap();
     let before = exporter.scrape().await.unwrap().value("dify_workflow_runs_total").unwrap();
-    // It is ten minutes old, so it is looked at again within a minute and a quarter.
+    // It is half a minute old, so it is looked at again within a few seconds.
     exporter
         .scrape_until("the run is counted", |metrics| metrics.value("dify_workflow_runs_total").is_some_and(|runs| runs > before))
         .await

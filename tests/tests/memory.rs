@@ -3,7 +3,7 @@
 use dify_observe_tests::Schema;
 use dify_observe_tests::postgres::{Cluster, TestDatabase};
 
-use crate::exporter::{Exporter, Metrics, Setup, load_history, traffic};
+use crate::exporter::{Exporter, Metrics, Setup, add_endless_runs, load_history, traffic};
 
 const MEBIBYTE: f64 = 1_048_576.0;
 const HOUR: i64 = 3_600_000_000;
@@ -33,6 +33,13 @@ async fn peak(exporter: &Exporter, runs: f64) -> (Metrics, f64) {
     (last, exporter.process.peak_memory().unwrap() as f64 / MEBIBYTE)
 }
 
+/// The limit for the binaries that are released; unoptimised ones are several times as large themselves. `DIFY_OBSERVE_BIN_DIR`
+/// names optimised ones.
+fn allowed(mebibytes: f64) -> f64 {
+    let optimised = !cfg!(debug_assertions) || std::env::var_os("DIFY_OBSERVE_BIN_DIR").is_some();
+    if optimised { mebibytes } else { mebibytes + 15.0 }
+}
+
 const PROTOBUF: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
 
 fn tell(what: &str, metrics: &Metrics, mebibytes: f64) {
@@ -52,22 +59,17 @@ async fn three_thousand_series_fit_into_25_mebibytes() {
     let (metrics, mebibytes) = peak(&exporter, runs as f64).await;
     tell("three thousand series", &metrics, mebibytes);
     assert!(metrics.samples().len() >= 3_000, "{}", metrics.samples().len());
-    assert!(mebibytes <= 25.0, "{mebibytes:.1} MiB");
+    assert!(mebibytes <= allowed(25.0), "{mebibytes:.1} MiB");
 }
 
 #[tokio::test]
 async fn ten_thousand_series_and_a_hundred_thousand_open_runs_fit_into_64_mebibytes() {
     let database = database_with_apps(60, 800).await;
-    let endless = "INSERT INTO workflow_runs SELECT (jsonb_populate_record(NULL::workflow_runs, to_jsonb(original) || jsonb_build_object('id', gen_random_uuid(), \
-                   'status', 'running', 'finished_at', NULL, 'outputs', NULL, \
-                   'created_at', (now() AT TIME ZONE 'UTC') - number * interval '720 ms'))).* \
-                   FROM (SELECT * FROM workflow_runs LIMIT 1) original, generate_series(1, 100000) number";
-    database.execute(endless).await.unwrap();
-    database.execute("VACUUM ANALYZE workflow_runs").await.unwrap();
+    add_endless_runs(&database, 100_000, 72_000).await.unwrap();
     let exporter = Setup::new(database.url()).with("DIFY_OBSERVE__EXPORTER__START", "beginning").start().await.unwrap();
     let runs = database.count("SELECT count(*) FROM workflow_runs").await.unwrap();
     let (metrics, mebibytes) = peak(&exporter, runs as f64).await;
     tell("ten thousand series", &metrics, mebibytes);
     assert!(metrics.samples().len() >= 10_000, "{}", metrics.samples().len());
-    assert!(mebibytes <= 64.0, "{mebibytes:.1} MiB");
+    assert!(mebibytes <= allowed(64.0), "{mebibytes:.1} MiB");
 }
