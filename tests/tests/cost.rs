@@ -50,7 +50,8 @@ async fn multiply(database: &TestDatabase, copies: std::ops::RangeInclusive<u32>
         let number =
             if schema.column(table, "sequence_number").is_some() { ", 'sequence_number', sequence_number + copy * 1000000" } else { "" };
         let row = format!("jsonb_populate_record(NULL::{table}, to_jsonb(original) || jsonb_build_object({}{number}))", fresh.join(", "));
-        let sql = format!("INSERT INTO {table} SELECT ({row}).* FROM {table} original, generate_series({first}, {last}) copy");
+        let sql =
+            format!("INSERT INTO {table} SELECT more.* FROM {table} original, generate_series({first}, {last}) copy, LATERAL {row} more");
         database.execute(&sql).await.unwrap_or_else(|error| panic!("{table}: {error:#}"));
     }
     database.execute("VACUUM ANALYZE").await.unwrap();

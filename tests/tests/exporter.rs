@@ -251,8 +251,8 @@ pub(crate) async fn add_endless_runs(database: &TestDatabase, count: u32, second
     );
     let sql = format!(
         "WITH original AS MATERIALIZED (SELECT to_jsonb(run) || '{changed}' AS columns FROM workflow_runs run LIMIT 1) \
-         INSERT INTO workflow_runs SELECT (jsonb_populate_record(NULL::workflow_runs, columns || {each})).* \
-         FROM original, generate_series(1, {count}) number"
+         INSERT INTO workflow_runs SELECT run.* FROM original, generate_series(1, {count}) number, \
+         LATERAL jsonb_populate_record(NULL::workflow_runs, columns || {each}) run"
     );
     database.execute(&sql).await?;
     database.execute("VACUUM ANALYZE workflow_runs").await

@@ -107,9 +107,7 @@ async fn a_scrape_is_answered_in_its_time_whatever_the_database_does() {
     // Gone: connections are refused.
     cluster.server().unwrap().stop(StopMode::Immediate).unwrap();
     prometheus.wait_for("dify_up", |up| up == 0.0).await.unwrap();
-    while exporter.get("/readyz").await.unwrap().0 != 503 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    becomes_unready(&exporter).await;
     let runs = counted.value("dify_workflow_runs_total").unwrap();
     prometheus.wait_for("sum(dify_workflow_runs_total) and on() (up == 1)", |value| value == runs).await.unwrap();
     cluster.server().unwrap().start().unwrap();
@@ -134,6 +132,16 @@ async fn a_scrape_is_answered_in_its_time_whatever_the_database_does() {
     answered.unwrap();
     prometheus.wait_for("dify_up", |up| up == 1.0).await.unwrap();
     assert_eq!(at_rest(&exporter).await.value("dify_workflow_runs_total"), Some(runs));
+}
+
+async fn becomes_unready(exporter: &Exporter) {
+    for _ in 0..600 {
+        if exporter.get("/readyz").await.unwrap().0 == 503 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("it says that it is ready while the database is away");
 }
 
 fn signal(pid: u32, name: &str) {
