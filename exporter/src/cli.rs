@@ -76,9 +76,15 @@ pub struct BackfillArgs {
     /// First record, by its own time: 2026-01-31 or 2026-01-31T08:00:00Z [default: the oldest there is]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub from: Option<Micros>,
-    /// First record that is left out [default: where `serve` began to count, else now]
+    /// First record that is left out [default: where `serve` began to count, which its state in state_dir says]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub to: Option<Micros>,
+    /// Where `serve` will begin to count, when it has no state yet in state_dir; without either, backfill refuses
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub assume_start: Option<Micros>,
+    /// Distance of two samples of a series while it moves: shorter shows more detail and makes a larger file
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub step: std::time::Duration,
     /// Where to write; "-" is standard output
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,

@@ -35,6 +35,8 @@ const LOCK_INTERVAL: Duration = Duration::from_secs(10);
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// Longest wait for the very first step, with which counting begins.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the first answer after a start waits for a Prometheus. A scraper that does not say it is one gets on after this.
+const LONGEST_SNAPSHOT: Duration = Duration::from_secs(2 * 60);
 
 type Durable = State<Option<FollowState>, Side>;
 
@@ -72,8 +74,8 @@ pub struct Engine {
     births: BirthRules,
     health: Health,
     /// The first answer after a start is the stored snapshot, unchanged: what a scrape adds to it would be lost in its
-    /// first sample.
-    first_answer: bool,
+    /// first sample. Set until a Prometheus has seen it, or this time has come.
+    snapshot_until: Option<Instant>,
     stepped_at: Option<Instant>,
     /// Events were taken from the follower and are not all counted yet.
     recording: bool,
@@ -117,6 +119,7 @@ impl Engine {
                 fresh(&scheme)
             }
         };
+        let was_stored = state.follow.is_some();
         let births = BirthRules::new(parts.settings.exporter.birth_hold);
         let slow = GaugeSet::new(scheme.clone());
         let mut engine = Engine {
@@ -126,7 +129,7 @@ impl Engine {
             scheme,
             births,
             health,
-            first_answer: true,
+            snapshot_until: was_stored.then(|| Instant::now() + LONGEST_SNAPSHOT),
             stepped_at: None,
             recording: false,
             locked_at: None,
@@ -158,25 +161,33 @@ impl Engine {
         self.health.last_success.unwrap_or(self.state.saved_at).max(self.state.saved_at)
     }
 
-    /// Makes the first state, so that counting begins at the start of the process and not at the first scrape.
+    /// Makes the first state, so that counting begins at the start of the process and not at the first scrape. Later only
+    /// looks whether the database can be reached again.
     pub async fn begin(&mut self) {
         let deadline = Instant::now() + BEGIN_PATIENCE;
-        if self.state.follow.is_none() && self.hold_the_lock(deadline).await {
-            self.advance(deadline).await;
-            self.keep();
+        if self.state.follow.is_none() {
+            if self.hold_the_lock(deadline).await {
+                self.advance(deadline).await;
+                self.keep();
+            }
+        } else if !self.health.up {
+            self.health.up = self.hold_the_lock(deadline).await || self.health.follows_another;
         }
     }
 
-    /// Answers a scrape by `deadline`, whatever the database does: steps where that is due, and writes the answer to `out`. `by_prometheus` when the request bore
-    /// Prometheus' timeout header; only such answers count for births.
+    /// Answers a scrape by `deadline`, whatever the database does: steps where that is due, and writes the answer to `out`.
+    /// `by_prometheus` when the request bore Prometheus' timeout header; only such answers count for births.
     pub async fn answer(&mut self, by_prometheus: bool, deadline: Instant, format: Format, out: &mut Vec<u8>) {
         let may_count = self.hold_the_lock(deadline).await;
-        let unchanged = by_prometheus && std::mem::take(&mut self.first_answer) && self.state.follow.is_some();
         let due = self.stepped_at.is_none_or(|at| at.elapsed() >= self.parts.settings.exporter.min_interval);
-        if may_count && due && !unchanged {
-            self.advance(deadline).await;
+        if !self.shows_the_stored_snapshot() {
+            if may_count && due {
+                self.advance(deadline).await;
+            }
+            self.keep();
+        } else if by_prometheus {
+            self.snapshot_until = None;
         }
-        self.keep();
         if self.health.follows_another {
             let nothing = Totals::new(self.scheme.clone());
             let gauges = gauges::of_the_process(&self.scheme, &self.health, &self.state);
@@ -189,6 +200,11 @@ impl Engine {
         if let Some(ticket) = ticket {
             self.state.totals.answered(ticket, Micros::now());
         }
+    }
+
+    /// Until a Prometheus has seen it, what was stored when the process started is what is shown, unchanged.
+    fn shows_the_stored_snapshot(&self) -> bool {
+        self.snapshot_until.is_some_and(|until| Instant::now() < until)
     }
 
     fn gauges(&self) -> GaugeSet {
@@ -269,11 +285,18 @@ impl Engine {
 
     async fn step(&mut self) -> Result<bool, FollowError> {
         let start = self.start();
-        let Step::Done { events, late, more, changed } = self.parts.follower.step(&mut self.state.follow, start).await? else {
+        let Step::Done { events, late, another_database, more, changed } = self.parts.follower.step(&mut self.state.follow, start).await?
+        else {
             return Ok(false);
         };
         if changed {
             self.state.totals.mark_dirty();
+        }
+        if another_database {
+            warn!("another database is behind the URL: totals stay, and its records are counted from now on");
+            self.state.totals.add(&catalogue::DATABASE_CHANGES, Labels::default(), 1);
+            self.state.side.recorded.reset(Micros::now());
+            self.catalog.clear();
         }
         for (kind, late) in late.into_iter().filter(|(_, late)| *late > 0) {
             self.state.totals.add(&catalogue::LATE_RECORDS, Labels::global([kind.as_str()]), late);
@@ -321,6 +344,7 @@ impl Engine {
         if !self.state.totals.is_dirty() {
             return;
         }
+        self.state.side.recorded.expire(now);
         let saved_before = std::mem::replace(&mut self.state.saved_at, now);
         match tokio::task::block_in_place(|| state::write(&self.parts.state_file, &self.state)) {
             Ok(()) => {
@@ -387,7 +411,10 @@ impl Engine {
     pub async fn absorb(&mut self, findings: Findings) {
         self.slow = findings.gauges;
         self.reports = findings.reports;
-        let Some(follow) = self.state.follow.as_mut().filter(|_| !self.health.follows_another) else { return };
+        if self.health.follows_another || self.shows_the_stored_snapshot() {
+            return;
+        }
+        let Some(follow) = self.state.follow.as_mut() else { return };
         let start = follow.started_at();
         let events = findings.feedbacks.map(|rows| follow.feedbacks.compare(rows, start)).unwrap_or_default();
         if !events.is_empty() {

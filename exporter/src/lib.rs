@@ -11,6 +11,7 @@ pub mod console;
 pub mod describe;
 pub mod encode;
 pub mod engine;
+pub mod output;
 pub mod record;
 pub mod serve;
 pub mod state;

@@ -90,7 +90,7 @@ async fn watch(engine: Arc<Mutex<Engine>>, ready: Ready, shutdown: Shutdown) {
     loop {
         engine.lock().await.begin().await;
         ready.tell(&engine).await;
-        if shutdown.sleep(Duration::from_millis(500)).await {
+        if !shutdown.sleep(Duration::from_millis(500)).await {
             return;
         }
     }
@@ -106,7 +106,7 @@ async fn collect_slowly(engine: Arc<Mutex<Engine>>, mut collectors: Collectors, 
                 Err(error) => warn!(kind = error.kind(), reason = %error, "slow collectors could not read the database"),
             }
         }
-        if shutdown.sleep(collectors.next_due().clamp(Duration::from_millis(500), Duration::from_secs(2))).await {
+        if !shutdown.sleep(collectors.next_due().clamp(Duration::from_millis(500), Duration::from_secs(2))).await {
             return;
         }
     }

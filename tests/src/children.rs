@@ -55,7 +55,7 @@ pub fn free_port() -> anyhow::Result<u16> {
 }
 
 /// Finds a program on PATH and in the folders where Debian keeps servers.
-pub(crate) fn find_program(name: &str, package: &str) -> anyhow::Result<PathBuf> {
+pub fn find_program(name: &str, package: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = ["/usr/sbin", "/usr/local/bin", "/usr/local/sbin"].map(PathBuf::from);
     let Some(found) = std::env::split_paths(&path).chain(debian).map(|folder| folder.join(name)).find(|file| file.is_file()) else {

@@ -35,6 +35,13 @@ SELECT r.*, CASE WHEN status IN ('succeeded', 'failed', 'stopped', 'partial-succ
 FROM workflow_runs r WHERE status <> 'paused';
 CREATE OR REPLACE VIEW pg_temp.final_nodes AS
 SELECT n.*, r.final_status, r.error AS run_error FROM workflow_node_executions n JOIN pg_temp.final_runs r ON r.id = n.workflow_run_id;
+CREATE OR REPLACE VIEW pg_temp.model_messages AS
+SELECT m.app_id, CASE WHEN t.used THEN t.prompt ELSE m.message_tokens END AS prompt, CASE WHEN t.used THEN t.completion ELSE m.answer_tokens END AS completion,
+  CASE WHEN t.used THEN t.price ELSE m.total_price END AS price, CASE WHEN t.used THEN COALESCE(t.currency, m.currency) ELSE m.currency END AS currency
+FROM messages m LEFT JOIN LATERAL (
+  SELECT sum(message_token) AS prompt, sum(answer_token) AS completion, sum(total_price) AS price, min(currency) AS currency, sum(message_token + answer_token) > 0 AS used
+  FROM message_agent_thoughts WHERE message_id = m.id) t ON true
+WHERE m.workflow_run_id IS NULL AND m.model_id IS NOT NULL AND m.status <> 'paused';
 ";
 
 /// The figures that follow from rows alone.
@@ -128,12 +135,12 @@ pub const QUESTIONS: &[Question] = &[
         labels: &["app_id", "token_type"],
         sql: "WITH used AS (
                 SELECT app_id, COALESCE(pg_temp.j(process_data)->'usage', pg_temp.j(outputs)->'usage', pg_temp.j(outputs)->'__usage') AS u FROM pg_temp.final_nodes
-                WHERE node_type IN ('llm', 'question-classifier', 'parameter-extractor') AND status IN ('succeeded', 'exception')
-                UNION ALL SELECT app_id, pg_temp.j(outputs)->'usage' FROM pg_temp.final_nodes WHERE node_type = 'agent' AND status IN ('succeeded', 'exception')),
+                WHERE node_type IN ('llm', 'question-classifier', 'parameter-extractor')
+                UNION ALL SELECT app_id, pg_temp.j(outputs)->'usage' FROM pg_temp.final_nodes WHERE node_type = 'agent'),
               flat AS (
                 SELECT app_id, 'prompt' AS token_type, (u->>'prompt_tokens')::numeric AS n FROM used UNION ALL SELECT app_id, 'completion', (u->>'completion_tokens')::numeric FROM used
-                UNION ALL SELECT app_id, 'prompt', message_tokens FROM messages WHERE workflow_run_id IS NULL AND model_id IS NOT NULL AND status <> 'paused'
-                UNION ALL SELECT app_id, 'completion', answer_tokens FROM messages WHERE workflow_run_id IS NULL AND model_id IS NOT NULL AND status <> 'paused')
+                UNION ALL SELECT app_id, 'prompt', prompt FROM pg_temp.model_messages
+                UNION ALL SELECT app_id, 'completion', completion FROM pg_temp.model_messages)
               SELECT app_id::text, token_type, sum(n)::text AS value FROM flat WHERE n > 0 GROUP BY 1, 2",
         needs: &[],
         tolerance: 0.0,
@@ -143,11 +150,11 @@ pub const QUESTIONS: &[Question] = &[
         labels: &["app_id", "currency"],
         sql: "WITH used AS (
                 SELECT app_id, COALESCE(pg_temp.j(process_data)->'usage', pg_temp.j(outputs)->'usage', pg_temp.j(outputs)->'__usage') AS u FROM pg_temp.final_nodes
-                WHERE node_type IN ('llm', 'question-classifier', 'parameter-extractor') AND status IN ('succeeded', 'exception')
-                UNION ALL SELECT app_id, pg_temp.j(outputs)->'usage' FROM pg_temp.final_nodes WHERE node_type = 'agent' AND status IN ('succeeded', 'exception')),
+                WHERE node_type IN ('llm', 'question-classifier', 'parameter-extractor')
+                UNION ALL SELECT app_id, pg_temp.j(outputs)->'usage' FROM pg_temp.final_nodes WHERE node_type = 'agent'),
               flat AS (
                 SELECT app_id, u->>'currency' AS currency, (u->>'total_price')::numeric AS n FROM used
-                UNION ALL SELECT app_id, currency, total_price FROM messages WHERE workflow_run_id IS NULL AND model_id IS NOT NULL AND status <> 'paused')
+                UNION ALL SELECT app_id, currency, price FROM pg_temp.model_messages)
               SELECT app_id::text, currency, sum(n)::text AS value FROM flat WHERE n > 0 GROUP BY 1, 2",
         needs: &[],
         tolerance: 0.0,

@@ -1,119 +1,101 @@
-//! The exporter as the role that deploy/postgres/exporter-role.sql makes: it has what it needs, and nothing else.
+//! The role that deploy/postgres makes is enough, for every version, and for no more than is said.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use dify_observe_tests::Schema;
-use dify_observe_tests::pgbouncer::PgBouncer;
+use dify_exporter::check::{self, Level};
+use dify_observe_core::dify::session::Database;
+use dify_observe_core::settings::Settings;
 use dify_observe_tests::postgres::{Cluster, TestDatabase};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-
-use crate::exporter::{Exporter, Setup, load_history, traffic};
-
-const HOUR: i64 = 3_600_000_000;
+use dify_observe_tests::{Schema, fixtures};
 
 fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/postgres/exporter-role.sql")
 }
 
-/// A database of a schema with traffic in it, readable by the role.
-async fn granted(cluster: &Cluster, schema: &Schema, role: &str) -> TestDatabase {
-    let database = cluster.database(schema).await.unwrap();
-    cluster.role(role).await.unwrap();
-    database.psql(&script(), &[("role", role)]).unwrap_or_else(|error| panic!("{}: {error:#}", schema.describe()));
-    load_history(&database, 11, traffic(schema, 60, HOUR / 10, HOUR).unwrap()).await.unwrap();
-    database
+/// Roles belong to the cluster, so each test has its own.
+fn grant(database: &TestDatabase, role: &str) {
+    database.psql(&script(), &[("role", role)]).unwrap();
 }
 
-/// Nothing failed, and what is off said why.
-async fn all_is_well(exporter: &Exporter, what: &str) {
-    let metrics = exporter
-        .scrape_until(&format!("{what}: runs, messages and tables"), |metrics| {
-            metrics.value("dify_workflow_runs_total").is_some_and(|runs| runs > 0.0)
-                && metrics.value("dify_messages_total").is_some_and(|messages| messages > 0.0)
-                && metrics.value("dify_table_size_bytes").is_some()
-        })
-        .await
-        .unwrap();
-    let failed: Vec<_> = metrics.all("dify_exporter_collector_success").into_iter().filter(|(_, value)| *value != 1.0).collect();
-    let log = exporter.process.stderr();
-    assert!(failed.is_empty(), "{what}: {failed:?}\n{log}");
-    assert!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{what}:\n{log}");
-    assert_eq!(metrics.value("dify_up"), Some(1.0), "{what}");
+fn settings() -> Settings {
+    Settings::default()
 }
 
 #[tokio::test]
-async fn on_every_schema_the_role_is_enough() {
-    const ROLE: &str = "dify_observe_test_each";
+async fn check_finds_nothing_missing_for_the_role_on_every_version() {
     let cluster = Cluster::shared().unwrap();
     for schema in Schema::all().unwrap() {
-        let database = granted(cluster, &schema, ROLE).await;
-        let setup = Setup::new(&database.url_as(ROLE)).with("DIFY_OBSERVE__EXPORTER__START", "beginning");
-        let exporter = setup.start().await.unwrap();
-        all_is_well(&exporter, &schema.describe()).await;
+        let database = cluster.database(&schema).await.unwrap();
+        grant(&database, "reader_of_every_version");
+        let report = inspect(&database, "reader_of_every_version").await;
+        let rights: Vec<_> = report.findings.iter().filter(|f| f.subject == "rights").collect();
+        assert!(rights.iter().all(|finding| finding.level == Level::Ok), "{}: {rights:#?}", schema.version);
+        assert!(report.findings.iter().all(|finding| finding.level < Level::Error), "{}: {:#?}", schema.version, report.findings);
+        assert!(!report.not_dify);
     }
 }
 
 #[tokio::test]
-async fn the_role_is_enough_through_pgbouncer() {
-    const ROLE: &str = "dify_observe_test_bounced";
-    let cluster = Cluster::private(&[]).unwrap();
-    let database = granted(&cluster, &Schema::load("1.12.1").unwrap(), ROLE).await;
-    let bouncer = PgBouncer::start_as(cluster.server().unwrap(), 5, ROLE).unwrap();
-    let setup = Setup::new(&bouncer.url(database.name())).with("DIFY_OBSERVE__EXPORTER__START", "beginning");
-    let exporter = setup.start().await.unwrap();
-    all_is_well(&exporter, "pgbouncer").await;
-    let sessions = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = '{ROLE}'");
-    assert!(database.count(&sessions).await.unwrap() > 0, "the exporter did not come as its role");
-}
-
-#[tokio::test]
-async fn the_role_reads_no_content_and_writes_nothing() {
-    const ROLE: &str = "dify_observe_test_curious";
+async fn mutated_schemas_are_granted_and_checked_too() {
     let cluster = Cluster::shared().unwrap();
-    for schema in Schema::all().unwrap() {
-        let database = granted(cluster, &schema, ROLE).await;
-        let mut role = PgConnection::connect(&database.url_as(ROLE)).await.unwrap();
-        let mut refused = async |sql: &str| match sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut role).await {
-            Ok(_) => panic!("{}: allowed: {sql}", schema.describe()),
-            Err(error) => {
-                let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
-                assert!(["42501", "25006"].contains(&code.as_str()), "{}: {sql}: {error}", schema.describe());
-            }
-        };
-        for column in ["query", "answer", "message", "inputs"] {
-            refused(&format!("SELECT {column} FROM messages")).await;
-        }
-        for column in ["inputs", "outputs", "graph"] {
-            refused(&format!("SELECT {column} FROM workflow_runs")).await;
-        }
-        refused("SELECT session_id FROM end_users").await;
-        refused("SELECT content FROM message_feedbacks").await;
-        for table in ["accounts", "providers", "api_tokens", "tenants", "app_model_configs", "site"] {
-            if schema.has_table(table) || table == "accounts" {
-                refused(&format!("SELECT * FROM {table}")).await;
-            }
-        }
-        // Also for a client that asks for a writing transaction.
-        for sql in [
-            "UPDATE workflow_runs SET status = 'x'",
-            "DELETE FROM messages",
-            "INSERT INTO tags (id) VALUES (gen_random_uuid())",
-            "TRUNCATE workflow_runs",
-            "CREATE TABLE mine (id int)",
-            "DROP TABLE messages",
-        ] {
-            refused(&format!("SET default_transaction_read_only = off; {sql}")).await;
-        }
+    let first = dify_observe_tests::seed("mutated_schemas_are_granted_and_checked_too");
+    let versions = Schema::all().unwrap();
+    for (offset, version) in versions.iter().enumerate() {
+        let schema = version.mutated(first + offset as u64);
+        let database = cluster.database(&schema).await.unwrap();
+        grant(&database, "reader_of_mutations");
+        let report = inspect(&database, "reader_of_mutations").await;
+        assert!(!report.not_dify, "{}: {:#?}", schema.describe(), report.findings);
     }
 }
 
 #[tokio::test]
-async fn running_the_script_again_changes_nothing() {
-    const ROLE: &str = "dify_observe_test_twice";
-    let database = granted(Cluster::shared().unwrap(), &Schema::load("1.17.1").unwrap(), ROLE).await;
-    let grants = || database.count("SELECT count(*) FROM information_schema.column_privileges WHERE grantee = 'dify_observe_test_twice'");
-    let before = grants().await.unwrap();
-    database.psql(&script(), &[("role", ROLE)]).unwrap();
-    assert_eq!(grants().await.unwrap(), before);
-    assert!(before > 50, "{before}");
+async fn content_and_secrets_stay_closed() {
+    let cluster = Cluster::shared().unwrap();
+    let database = cluster.database(&Schema::load("1.8.1").unwrap()).await.unwrap();
+    fixtures::load_real_rows(&database, "1.8.1").await.unwrap();
+    grant(&database, "reader_without_content");
+    let reader = sqlx::PgPool::connect(&database.url_as("reader_without_content")).await.unwrap();
+    for denied in [
+        "SELECT password FROM accounts",
+        "SELECT email FROM accounts",
+        "SELECT query FROM messages",
+        "SELECT answer FROM messages",
+        "SELECT inputs FROM messages",
+        "SELECT inputs FROM workflow_runs",
+        "SELECT graph FROM workflow_runs",
+        "SELECT content FROM message_feedbacks",
+        "SELECT session_id FROM end_users",
+        "SELECT token FROM api_tokens",
+        "SELECT encrypted_config FROM provider_credentials",
+    ] {
+        let error = sqlx::query(denied).fetch_all(&reader).await.unwrap_err();
+        let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+        assert_eq!(code.as_deref(), Some("42501"), "{denied}: {error}");
+    }
+    for written in ["DELETE FROM messages", "CREATE TABLE mine (a int)", "UPDATE apps SET name = 'x'"] {
+        assert!(sqlx::query(written).execute(&reader).await.is_err(), "{written}");
+    }
+    reader.close().await;
+}
+
+#[tokio::test]
+async fn a_role_without_rights_gets_the_statements_that_mend_it() {
+    let cluster = Cluster::shared().unwrap();
+    let database = cluster.database(&Schema::load("1.12.1").unwrap()).await.unwrap();
+    database.execute("DROP ROLE IF EXISTS reader_of_nothing; CREATE ROLE reader_of_nothing LOGIN").await.unwrap();
+    let report = inspect(&database, "reader_of_nothing").await;
+    assert!(report.not_dify);
+    let mend = report.findings.iter().filter(|finding| finding.level == Level::Error).find_map(|finding| finding.mend.clone()).unwrap();
+    // What check prints is all that is needed to go on.
+    database.execute(&mend).await.unwrap();
+    let report = inspect(&database, "reader_of_nothing").await;
+    assert!(!report.not_dify, "{:#?}", report.findings);
+    assert!(report.findings.iter().all(|finding| finding.subject != "rights" || finding.level == Level::Ok), "{:#?}", report.findings);
+}
+
+async fn inspect(database: &TestDatabase, role: &str) -> check::Report {
+    let database = Database::new(database.url_as(role).parse().unwrap(), Duration::from_secs(10));
+    check::inspect(&database, &settings()).await.unwrap()
 }

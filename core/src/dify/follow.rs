@@ -11,6 +11,7 @@
 
 mod event;
 mod feedback;
+mod history;
 mod lateness;
 mod ledger;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 
 pub use event::{Closed, Detail, Event, FeedbackAction, Kind};
 pub use feedback::KnownFeedbacks;
+pub use history::{History, Range as HistoryRange};
 pub use state::{FollowState, FollowStatus, OpenCount, OpenState, Position, Start};
 
 use self::open::OpenEntry;
@@ -87,6 +89,8 @@ pub enum Step {
         events: Vec<Event>,
         /// How many of what was found only a trailing walk, a recount or a second pass found, by kind.
         late: [(Kind, u64); 3],
+        /// It is another database than the one before: it is followed from now on.
+        another_database: bool,
         /// Another step would bring more at once.
         more: bool,
         /// Whether the state changed in a way that must be durable.
@@ -206,7 +210,8 @@ async fn read_and_absorb<R: Reader>(
     let triggers = triggers::step(&current.triggers, reader, moment, settings).await?;
     // Everything is read. From here nothing can fail.
     let more = runs.more || messages.more || triggers.more;
-    let changed_anchor = fresh.is_some();
+    let begun = fresh.is_some();
+    let another_database = begun && state.is_some();
     let state = match fresh {
         Some(fresh) => state.insert(fresh),
         None => state.as_mut().expect("there is a state when no fresh one was made"),
@@ -216,8 +221,8 @@ async fn read_and_absorb<R: Reader>(
     events.extend(messages::absorb(&mut state.messages, messages, moment, settings));
     events.extend(triggers::absorb(&mut state.triggers, triggers, moment, settings));
     state.note(&facts);
-    let changed = changed_anchor || !events.is_empty();
-    Ok(Step::Done { events, late, more, changed })
+    let changed = begun || !events.is_empty();
+    Ok(Step::Done { events, late, another_database, more, changed })
 }
 
 /// What becomes of an open record whose row is not there: it may only be hidden by another server, or about to come back.

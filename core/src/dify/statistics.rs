@@ -6,6 +6,7 @@
 
 mod apps;
 mod database;
+mod diagnosis;
 mod documents;
 mod feedbacks;
 mod queues;
@@ -14,6 +15,9 @@ mod tables;
 
 pub use apps::{AppFacts, DatasetFacts, app_facts, dataset_facts};
 pub use database::{Activity, Sessions, activity, sessions};
+pub use diagnosis::{
+    ServerDiagnosis, WalkCost, heap_pages, release_of, runs_named_by_messages, server_diagnosis, single_step_share, walk_cost,
+};
 pub use documents::{CompletedDocuments, DocumentCount, IndexedDocument, UploadBytes, document_counts, upload_bytes};
 pub use feedbacks::feedbacks;
 pub use queues::{OverdueSchedule, WaitingTriggers, overdue_schedules, waiting_triggers};

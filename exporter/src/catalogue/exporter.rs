@@ -23,6 +23,8 @@ families! {
         .labels(&["collector"]).global();
     SERIES_FOLDED = counter("dify_exporter_series_folded", "Updates counted under the label value other because their family has as many label sets as exporter.max_series_per_family allows")
         .labels(&["family"]).global();
+    DATABASE_CHANGES = counter("dify_exporter_database_changes", "Times that another database was found under the same URL, such as a restored backup; it is followed from then on")
+        .global();
     STATE_WRITABLE = gauge("dify_exporter_state_writable", "Whether the state could be written; 0 means that the values stand still")
         .global();
     STATE_LOST = gauge("dify_exporter_state_lost", "Whether this process found a state that it could not use and began anew")

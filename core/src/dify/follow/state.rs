@@ -38,7 +38,6 @@ pub struct FollowState {
     pub(super) triggers: Source,
     /// Feedbacks as last seen.
     pub feedbacks: KnownFeedbacks,
-    anchored_anew: u64,
     /// Server clock of the last step. Not worth writing the state for.
     #[serde(skip, default = "long_ago")]
     stepped_at: Micros,
@@ -92,8 +91,6 @@ pub struct FollowStatus {
     pub lag: [(Kind, Duration); 3],
     /// How late a row may commit after its own time and still be found.
     pub horizon: Duration,
-    /// How often another database was found under the same URL.
-    pub anchored_anew: u64,
     /// Open records by kind.
     pub open: [(Kind, u64); 3],
     /// Blocks read of tables that have no index on their time.
@@ -119,7 +116,6 @@ impl FollowState {
             messages: source(),
             triggers: source(),
             feedbacks: KnownFeedbacks::default(),
-            anchored_anew: 0,
             stepped_at: Micros::MIN,
         }
     }
@@ -128,7 +124,6 @@ impl FollowState {
     pub(super) fn anchored_anew(&self, facts: &ServerFacts, settings: &FollowSettings) -> Self {
         let mut state = Self::begin(Start::Now, facts, settings);
         state.started_at = self.started_at;
-        state.anchored_anew = self.anchored_anew + 1;
         state
     }
 
@@ -201,7 +196,6 @@ impl FollowState {
                 .map(|(_, source)| source.edge.since(source.horizon_from(settings)))
                 .min()
                 .unwrap_or_default(),
-            anchored_anew: self.anchored_anew,
             open: self.sources().map(|(kind, source)| (kind, source.open.len() as u64)),
             blocks_scanned: self.sources().iter().map(|(_, source)| source.scan.blocks_read).sum(),
         }

@@ -1,0 +1,100 @@
+//! Rights that are missing, and what is lost without them.
+
+use dify_observe_core::dify::schema::Schema;
+use dify_observe_core::dify::statistics::quoted;
+use dify_observe_core::settings::Settings;
+
+use super::finding::{Finding, Level, Report};
+
+/// Table, columns, and what they are for. The counterpart of `deploy/postgres/exporter-role.sql`.
+const WANTED: [(&str, &str, &str); 13] = [
+    ("apps", "id tenant_id name mode status", "names and modes of apps"),
+    ("tags", "id type name", "tags of apps"),
+    ("tag_bindings", "tag_id target_id", "tags of apps"),
+    ("datasets", "id tenant_id name", "names of data sets"),
+    ("workflows", "id version graph", "the model of failed model calls, names of tools"),
+    ("end_users", "id created_at", "new and returning users"),
+    (
+        "workflow_runs",
+        "id tenant_id app_id workflow_id type triggered_from version status error elapsed_time total_tokens total_steps exceptions_count \
+         created_by_role created_by created_at finished_at",
+        "runs",
+    ),
+    (
+        "workflow_node_executions",
+        "id tenant_id app_id workflow_id triggered_from workflow_run_id index predecessor_node_id node_id node_type title inputs \
+         process_data outputs status error elapsed_time execution_metadata created_at finished_at",
+        "node executions, model calls, tools, retrievals",
+    ),
+    (
+        "messages",
+        "id app_id conversation_id workflow_run_id model_provider model_id app_mode status error invoke_from from_source from_end_user_id \
+         from_account_id message_tokens answer_tokens total_price currency provider_response_latency agent_based message_metadata \
+         created_at updated_at",
+        "messages, their tokens and prices",
+    ),
+    (
+        "message_agent_thoughts",
+        "id message_id position created_at tool tool_meta_str message_token answer_token total_price currency",
+        "tool calls and model calls of agent apps",
+    ),
+    ("workflow_trigger_logs", "id tenant_id app_id workflow_run_id trigger_type status created_at triggered_at finished_at", "triggers"),
+    ("conversations", "id app_id created_at", "the number of messages per conversation on Dify's page"),
+    ("alembic_version", "version_num", "the name of the release"),
+];
+
+/// Columns of a table that are there and may not be read.
+fn refused<'a>(schema: &Schema, table: &str, columns: &'a str) -> Vec<&'a str> {
+    let refused = |column: &&str| schema.column(table, column).is_some_and(|column| !column.readable);
+    columns.split_whitespace().filter(refused).collect()
+}
+
+fn grant(table: &str, columns: &[&str], role: &str) -> String {
+    let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+    format!("GRANT SELECT ({}) ON {table} TO {};", columns.join(", "), quoted(role))
+}
+
+/// Every missing right in one go, for a role that cannot even begin.
+pub(super) fn mend_all(schema: &Schema, role: &str) -> Option<String> {
+    let grants: Vec<String> = WANTED
+        .iter()
+        .map(|(table, columns, _)| (table, refused(schema, table, columns)))
+        .filter(|(_, refused)| !refused.is_empty())
+        .map(|(table, refused)| grant(table, &refused, role))
+        .collect();
+    (!grants.is_empty()).then(|| grants.join("\n"))
+}
+
+pub(super) fn look(schema: &Schema, settings: &Settings, role: &str, report: &mut Report) {
+    let before = report.findings.len();
+    for (table, columns, purpose) in WANTED {
+        let refused = refused(schema, table, columns);
+        if !refused.is_empty() {
+            let message = format!("the role may not read {} of {table}: for {purpose}", refused.join(", "));
+            report.add(Finding::new(Level::Warning, "rights", message).mended_by(grant(table, &refused, role)));
+        }
+    }
+    label_rules(schema, settings, role, report);
+    if report.findings.len() == before {
+        report.add(Finding::new(Level::Ok, "rights", "the role may read everything that is measured"));
+    }
+}
+
+/// Label rules may need people's words, which the role script grants only on request.
+fn label_rules(schema: &Schema, settings: &Settings, role: &str, report: &mut Report) {
+    let Ok(rules) = dify_observe_core::labels::LabelRules::from_settings(&settings.labels) else { return };
+    let mut wanted = Vec::new();
+    if rules.needs_inputs() {
+        wanted.extend([("workflow_runs", "inputs"), ("messages", "inputs")]);
+    }
+    if rules.needs_end_user() {
+        wanted.push(("end_users", "session_id"));
+    }
+    for (table, column) in wanted {
+        let refused = refused(schema, table, column);
+        if !refused.is_empty() {
+            let message = format!("label rules need {table}.{column}, which the role may not read: their values will be \"none\"");
+            report.add(Finding::new(Level::Warning, "rights", message).mended_by(grant(table, &refused, role)));
+        }
+    }
+}
