@@ -123,9 +123,14 @@ impl Collectors {
             }
             let begun = Instant::now();
             let result = self.collect(collector, &schema, completed).await;
+            let unreachable = matches!(result, Err(DatabaseError::Unreachable(_)));
             if let Some(gathered) = self.turns[index].done(result, begun.elapsed()) {
                 feedbacks = gathered.feedbacks.or(feedbacks);
                 documents = gathered.documents.or(documents);
+            }
+            if unreachable {
+                // The others would only wait in vain, one after another. They stay due.
+                break;
             }
         }
         let mut gauges = GaugeSet::new(self.scheme.clone());

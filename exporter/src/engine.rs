@@ -17,6 +17,7 @@ use dify_observe_core::dify::time::Micros;
 use dify_observe_core::labels::LabelRules;
 use dify_observe_core::settings::{self, Settings};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout_at;
 use tracing::{error, info, warn};
 
 use crate::births::BirthRules;
@@ -30,6 +31,10 @@ use crate::store::{GaugeSet, Labels, Scheme, Totals};
 
 /// How often the leader's lock is kept alive.
 const LOCK_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest wait for the leader's lock: another Prometheus may wait behind this scrape, and a database that is well answers at once.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for the very first step, with which counting begins.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the first answer after a start waits for a Prometheus. A scraper that does not say it is one gets on after this.
 const LONGEST_SNAPSHOT: Duration = Duration::from_secs(2 * 60);
 
@@ -72,6 +77,8 @@ pub struct Engine {
     /// first sample. Set until a Prometheus has seen it, or this time has come.
     snapshot_until: Option<Instant>,
     stepped_at: Option<Instant>,
+    /// Events were taken from the follower and are not all counted yet.
+    recording: bool,
     locked_at: Option<Instant>,
     slow: GaugeSet,
     reports: Vec<Report>,
@@ -124,6 +131,7 @@ impl Engine {
             health,
             snapshot_until: was_stored.then(|| Instant::now() + LONGEST_SNAPSHOT),
             stepped_at: None,
+            recording: false,
             locked_at: None,
             slow,
             reports: Vec::new(),
@@ -156,20 +164,21 @@ impl Engine {
     /// Makes the first state, so that counting begins at the start of the process and not at the first scrape. Later only
     /// looks whether the database can be reached again.
     pub async fn begin(&mut self) {
+        let deadline = Instant::now() + BEGIN_PATIENCE;
         if self.state.follow.is_none() {
-            if self.hold_the_lock().await {
-                self.advance(Instant::now() + Duration::from_secs(1)).await;
+            if self.hold_the_lock(deadline).await {
+                self.advance(deadline).await;
                 self.keep();
             }
         } else if !self.health.up {
-            self.health.up = self.hold_the_lock().await || self.health.follows_another;
+            self.health.up = self.hold_the_lock(deadline).await || self.health.follows_another;
         }
     }
 
-    /// Answers a scrape: steps where that is due, and writes the answer to `out`. `by_prometheus` when the request bore
-    /// Prometheus' timeout header; only such answers count for births.
+    /// Answers a scrape by `deadline`, whatever the database does: steps where that is due, and writes the answer to `out`.
+    /// `by_prometheus` when the request bore Prometheus' timeout header; only such answers count for births.
     pub async fn answer(&mut self, by_prometheus: bool, deadline: Instant, format: Format, out: &mut Vec<u8>) {
-        let may_count = self.hold_the_lock().await;
+        let may_count = self.hold_the_lock(deadline).await;
         let due = self.stepped_at.is_none_or(|at| at.elapsed() >= self.parts.settings.exporter.min_interval);
         if !self.shows_the_stored_snapshot() {
             if may_count && due {
@@ -209,11 +218,12 @@ impl Engine {
 
     /// Whether this process may count: it has the lock. Where the database cannot be asked, it does not count but shows
     /// what it has.
-    async fn hold_the_lock(&mut self) -> bool {
+    async fn hold_the_lock(&mut self, deadline: Instant) -> bool {
         if self.parts.leadership.is_held() && self.locked_at.is_some_and(|at| at.elapsed() < LOCK_INTERVAL) {
             return true;
         }
-        match self.parts.leadership.hold().await {
+        let deadline = deadline.min(Instant::now() + LOCK_PATIENCE);
+        match timeout_at(deadline.into(), self.parts.leadership.hold()).await.unwrap_or_else(|_| Err(no_answer())) {
             Ok(true) => {
                 self.locked_at = Some(Instant::now());
                 self.health.follows_another = false;
@@ -234,25 +244,43 @@ impl Engine {
         }
     }
 
-    /// Steps until nothing more comes, or the deadline is near.
+    /// Steps until nothing more comes, or the deadline is near. A step that is not done by then is cut off.
     async fn advance(&mut self, deadline: Instant) {
         let began = Instant::now();
+        let last_begin = began + deadline.saturating_duration_since(began).mul_f64(0.8);
+        let mut steps = 0;
         loop {
-            match self.step().await {
-                Ok(more) => {
+            match timeout_at(deadline.into(), self.step()).await {
+                Ok(Ok(more)) => {
                     self.succeeded(began.elapsed());
-                    if !more || Instant::now() >= deadline {
+                    steps += 1;
+                    if !more || Instant::now() >= last_begin {
                         break;
                     }
                 }
-                Err(error) => {
+                Ok(Err(error)) => {
                     self.failed(&error);
                     self.revert();
+                    break;
+                }
+                Err(_) => {
+                    self.cut_off(steps);
                     break;
                 }
             }
         }
         self.stepped_at = Some(Instant::now());
+    }
+
+    /// What was recorded by the steps before stays; the step that was cut off left no trace, or is undone with them.
+    fn cut_off(&mut self, steps_before: u32) {
+        self.parts.follower.cut_off();
+        if std::mem::take(&mut self.recording) {
+            self.revert();
+        }
+        if steps_before == 0 {
+            self.failed(&FollowError::Database(no_answer()));
+        }
     }
 
     async fn step(&mut self) -> Result<bool, FollowError> {
@@ -273,7 +301,11 @@ impl Engine {
         for (kind, late) in late.into_iter().filter(|(_, late)| *late > 0) {
             self.state.totals.add(&catalogue::LATE_RECORDS, Labels::global([kind.as_str()]), late);
         }
-        self.record(&events).await?;
+        // The follower has told these events and will not tell them again.
+        self.recording = true;
+        let recorded = self.record(&events).await;
+        self.recording = false;
+        recorded?;
         Ok(more)
     }
 
@@ -399,6 +431,10 @@ impl Engine {
         }
         self.keep();
     }
+}
+
+fn no_answer() -> DatabaseError {
+    DatabaseError::Unreachable("no answer before the scrape had to be answered".to_owned())
 }
 
 fn fresh(scheme: &Scheme) -> Durable {

@@ -44,13 +44,15 @@ pub async fn run(context: bootstrap::Context) -> anyhow::Result<Exit> {
 
     let readiness = Readiness::new();
     let ready = Ready { database: readiness.condition("database"), state: readiness.condition("state") };
-    let slow = tokio::spawn(collect_slowly(engine.clone(), collectors, ready, shutdown.clone()));
+    let watch = tokio::spawn(watch(engine.clone(), ready, shutdown.clone()));
+    let slow = tokio::spawn(collect_slowly(engine.clone(), collectors, shutdown.clone()));
     let landing =
         Landing::new(NAME, env!("CARGO_PKG_VERSION"), "Prometheus metrics of a self-hosted Dify, counted from its execution records")
             .link("/metrics", "the metrics")
             .link("/position", "up to where records are counted, for tools that prune");
     let router = admin::router(readiness, landing, http::routes(engine));
     admin::serve(listener, router, web, shutdown).await?;
+    watch.abort();
     slow.abort();
     database.close().await;
     Ok(Exit::Done)
@@ -83,12 +85,20 @@ impl Ready {
     }
 }
 
-/// Makes the first state, then gives the slow collectors their turns, out of the way of scrapes. Also looks after
-/// readiness.
-async fn collect_slowly(engine: Arc<Mutex<Engine>>, mut collectors: Collectors, ready: Ready, shutdown: Shutdown) {
+/// Makes the first state, and looks after readiness.
+async fn watch(engine: Arc<Mutex<Engine>>, ready: Ready, shutdown: Shutdown) {
     loop {
         engine.lock().await.begin().await;
         ready.tell(&engine).await;
+        if !shutdown.sleep(Duration::from_millis(500)).await {
+            return;
+        }
+    }
+}
+
+/// Gives the slow collectors their turns, out of the way of scrapes.
+async fn collect_slowly(engine: Arc<Mutex<Engine>>, mut collectors: Collectors, shutdown: Shutdown) {
+    loop {
         let completed = engine.lock().await.completed_documents();
         if let Some(completed) = completed.filter(|_| collectors.next_due().is_zero()) {
             match collectors.round(&completed).await {
@@ -96,7 +106,7 @@ async fn collect_slowly(engine: Arc<Mutex<Engine>>, mut collectors: Collectors, 
                 Err(error) => warn!(kind = error.kind(), reason = %error, "slow collectors could not read the database"),
             }
         }
-        if shutdown.sleep(collectors.next_due().clamp(Duration::from_millis(500), Duration::from_secs(2))).await {
+        if !shutdown.sleep(collectors.next_due().clamp(Duration::from_millis(500), Duration::from_secs(2))).await {
             return;
         }
     }

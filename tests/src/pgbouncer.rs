@@ -19,13 +19,18 @@ pub struct PgBouncer {
 impl PgBouncer {
     /// Starts PgBouncer in transaction mode for all databases of `server`, with `pool_size` server connections for each.
     pub fn start(server: &Server, pool_size: u32) -> anyhow::Result<Self> {
+        Self::start_as(server, pool_size, "postgres")
+    }
+
+    /// As `start`, and whoever connects is `user` at the server.
+    pub fn start_as(server: &Server, pool_size: u32, user: &str) -> anyhow::Result<Self> {
         let program = find_program("pgbouncer", "pgbouncer")?;
         let run_as = RunAs::unprivileged()?;
         let folder = tempfile::Builder::new().prefix("dify-observe-pgbouncer-").tempdir()?;
         run_as.give(folder.path())?;
         let port = free_port()?;
         let configuration = folder.path().join("pgbouncer.ini");
-        std::fs::write(&configuration, ini(server.port(), port, pool_size))?;
+        std::fs::write(&configuration, ini(server.port(), port, pool_size, user))?;
         let process = Process::start(run_as.command(&program, folder.path()).arg(&configuration), folder)?;
         let mut bouncer = Self { process, port };
         bouncer.wait_until_it_listens()?;
@@ -50,10 +55,10 @@ impl PgBouncer {
     }
 }
 
-fn ini(server: u16, port: u16, pool_size: u32) -> String {
+fn ini(server: u16, port: u16, pool_size: u32, user: &str) -> String {
     // auth_type = any takes every user name and needs the one to use at the server.
     format!(
-        "[databases]\n* = host=127.0.0.1 port={server} user=postgres\n\
+        "[databases]\n* = host=127.0.0.1 port={server} user={user}\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
          default_pool_size = {pool_size}\nmax_client_conn = 200\n"
     )

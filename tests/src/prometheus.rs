@@ -111,11 +111,12 @@ impl Prometheus {
         Ok(answer["data"].clone())
     }
 
-    /// The values of an instant query now, by label set.
+    /// The values of an instant query now, by label set. Native histograms have none and are left out.
     pub async fn query(&self, promql: &str) -> anyhow::Result<Vec<(BTreeMap<String, String>, f64)>> {
         let data = self.get("/api/v1/query", &[("query", promql)]).await?;
         let result = data["result"].as_array().context("the query did not answer with a vector")?;
-        result.iter().map(|entry| Ok((samples::labels(&entry["metric"])?, samples::sample(&entry["value"])?.1))).collect()
+        let values = result.iter().filter(|entry| entry.get("value").is_some());
+        values.map(|entry| Ok((samples::labels(&entry["metric"])?, samples::sample(&entry["value"])?.1))).collect()
     }
 
     /// The one value of an instant query now; absent when there is none.

@@ -1,16 +1,23 @@
 //! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
 
 mod backfill;
+mod bad_input;
 mod collectors;
 mod console;
+mod cost;
 mod exact;
 mod exactness;
+mod exporter;
 mod follower;
+mod formats;
 mod kills;
+mod lifecycle;
+mod memory;
 mod processes;
 mod prometheus;
 mod real_rows;
 mod recording;
 mod role;
+mod role_in_use;
 mod servers;
 mod versions;

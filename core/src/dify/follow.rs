@@ -141,6 +141,11 @@ impl Follower {
         [Kind::Run, Kind::Message, Kind::Trigger].into_iter().filter(|kind| probed.statements.path(*kind) == WalkPath::Scan).collect()
     }
 
+    /// Says that the last step was not waited for: the next one reads less at a time.
+    pub fn cut_off(&mut self) {
+        self.halvings = (self.halvings + 1).min(13);
+    }
+
     /// Probes the schema where that is due.
     async fn probe(&mut self) -> Result<(Arc<Schema>, Arc<Statements>), FollowError> {
         if let Some(probed) = self.probed.as_ref().filter(|probed| probed.at.elapsed() < PROBE_INTERVAL) {
