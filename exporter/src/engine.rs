@@ -250,7 +250,7 @@ impl Engine {
         let last_begin = began + deadline.saturating_duration_since(began).mul_f64(0.8);
         let mut steps = 0;
         loop {
-            match timeout_at(deadline.into(), self.step()).await {
+            match timeout_at(deadline.into(), self.step(steps > 0)).await {
                 Ok(Ok(more)) => {
                     self.succeeded(began.elapsed());
                     steps += 1;
@@ -283,9 +283,10 @@ impl Engine {
         }
     }
 
-    async fn step(&mut self) -> Result<bool, FollowError> {
+    async fn step(&mut self, continues: bool) -> Result<bool, FollowError> {
         let start = self.start();
-        let Step::Done { events, late, another_database, more, changed } = self.parts.follower.step(&mut self.state.follow, start).await?
+        let Step::Done { events, late, another_database, more, changed } =
+            self.parts.follower.step(&mut self.state.follow, start, continues).await?
         else {
             return Ok(false);
         };

@@ -21,7 +21,7 @@ fn follower(url: &str, detail: Detail) -> anyhow::Result<Follower> {
 async fn drain(follower: &mut Follower, state: &mut Option<FollowState>, start: Start) -> anyhow::Result<Vec<Event>> {
     let mut events = Vec::new();
     loop {
-        match follower.step(state, start).await? {
+        match follower.step(state, start, !events.is_empty()).await? {
             Step::Done { events: new, more, .. } => {
                 events.extend(new);
                 if !more {

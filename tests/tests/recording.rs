@@ -34,7 +34,7 @@ async fn recorded(database: &TestDatabase) -> anyhow::Result<Totals> {
     let (mut state, mut catalog, labels) = (None, Catalog::default(), LabelRules::default());
     let (mut totals, mut side) = (Totals::new(Scheme::default()), SideState::default());
     loop {
-        let Step::Done { events, more, .. } = follower.step(&mut state, Start::Beginning).await? else {
+        let Step::Done { events, more, .. } = follower.step(&mut state, Start::Beginning, false).await? else {
             anyhow::bail!("a single server cannot be behind itself")
         };
         let mut tx = connect(database)?.read(TIMEOUT).await?;

@@ -162,8 +162,10 @@ impl Follower {
 
     /// One step: reads what is new and what is due, bounded in rows and bytes, in one transaction. With no state yet, makes
     /// one that begins at `start`. Nothing changes when it fails.
-    pub async fn step(&mut self, state: &mut Option<FollowState>, start: Start) -> Result<Step, FollowError> {
-        let result = self.try_step(state, start).await;
+    ///
+    /// `continues` when this follows at once on a step that said that there is more: then the overlap is not read again.
+    pub async fn step(&mut self, state: &mut Option<FollowState>, start: Start, continues: bool) -> Result<Step, FollowError> {
+        let result = self.try_step(state, start, continues).await;
         match &result {
             Ok(_) => self.halvings = self.halvings.saturating_sub(1),
             Err(FollowError::Database(DatabaseError::Timeout)) => self.halvings = (self.halvings + 1).min(13),
@@ -173,14 +175,14 @@ impl Follower {
         result
     }
 
-    async fn try_step(&mut self, state: &mut Option<FollowState>, start: Start) -> Result<Step, FollowError> {
+    async fn try_step(&mut self, state: &mut Option<FollowState>, start: Start, continues: bool) -> Result<Step, FollowError> {
         let (_, statements) = self.probe().await?;
         let mut settings = self.settings.clone();
         settings.page_rows = (settings.page_rows >> self.halvings).max(1);
         let mut tx = self.database.read(self.statement_timeout).await?;
         tx.set_local("SET LOCAL enable_seqscan = off").await?;
         let mut reader = PostgresReader { tx, statements };
-        let step = read_and_absorb(&mut reader, state, start, &settings, source::PAGE >> self.halvings).await?;
+        let step = read_and_absorb(&mut reader, state, start, &settings, (source::PAGE >> self.halvings).max(1), continues).await?;
         reader.tx.end().await?;
         Ok(step)
     }
@@ -193,6 +195,7 @@ async fn read_and_absorb<R: Reader>(
     start: Start,
     settings: &FollowSettings,
     page: u32,
+    continues: bool,
 ) -> Result<Step, DatabaseError> {
     let facts = reader.facts().await?;
     let mut fresh = None;
@@ -204,7 +207,7 @@ async fn read_and_absorb<R: Reader>(
     if current.is_ahead_of(&facts) {
         return Ok(Step::ServerBehind);
     }
-    let moment = Moment { now: facts.now, edge: facts.edge(), page: page.max(1) };
+    let moment = Moment { now: facts.now, edge: facts.edge(), page, continues };
     let runs = runs::step(&current.runs, &current.recounts, reader, moment, settings).await?;
     let messages = messages::step(&current.messages, &current.runs, reader, moment, settings).await?;
     let triggers = triggers::step(&current.triggers, reader, moment, settings).await?;
@@ -227,7 +230,11 @@ async fn read_and_absorb<R: Reader>(
 
 /// What becomes of an open record whose row is not there: it may only be hidden by another server, or about to come back.
 fn missing(entry: &OpenEntry, moment: Moment, source: &Source, settings: &FollowSettings, events: &mut Vec<Event>, kind: Kind) -> Change {
-    let patience = source.lateness.overlap(moment.now, settings.overlap);
+    // No walk goes back before the anchor: what was open then and comes back can only be seen by asking for it.
+    let patience = match entry.created_at < source.anchor {
+        true => settings.abandon_after,
+        false => source.lateness.overlap(moment.now, settings.overlap),
+    };
     let since = entry.missing_since.unwrap_or(moment.now);
     if moment.now.since(since) >= patience {
         events.push(Event::Vanished(kind));
@@ -235,7 +242,8 @@ fn missing(entry: &OpenEntry, moment: Moment, source: &Source, settings: &Follow
     }
     let mut entry = entry.clone();
     entry.missing_since = Some(since);
-    entry.check_at(moment.now, since.plus(patience));
+    entry.check_after_age(moment.now);
+    entry.next_check = entry.next_check.min(since.plus(patience));
     Change::Open(entry)
 }
 

@@ -198,8 +198,11 @@ impl History {
             }
         }
         let closed_runs = self.closed_runs_of_empty(reader, &messages).await?;
+        let starters: HashSet<Uuid> =
+            if ids.is_empty() { HashSet::new() } else { reader.conversation_starters(&ids).await?.into_iter().collect() };
         let mut events = Vec::new();
-        for message in messages {
+        for mut message in messages {
+            message.starts_conversation = starters.contains(&message.id);
             if let Some(closed) = self.message_end(&message, &closed_runs) {
                 let thoughts = thoughts.remove(&message.id).unwrap_or_default();
                 events.push(Event::MessageClosed { message, thoughts, closed });

@@ -1,6 +1,6 @@
 //! Messages: when one is final. Dify has no "running" status for them, and fills a chatflow's message after its run ended.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -113,6 +113,9 @@ pub(crate) async fn step<R: Reader>(
         }
     }
     batch.more |= due.len() == most_due && closing.len() * 4 >= due.len();
+    let ids: Vec<Uuid> = closing.iter().map(|(message, _)| message.id).collect();
+    let starters: HashSet<Uuid> =
+        if ids.is_empty() { HashSet::new() } else { reader.conversation_starters(&ids).await?.into_iter().collect() };
     // Chatflows and workflows have no thoughts; for anything else the index on message_id says at once that there are none.
     let asked: Vec<Uuid> = closing.iter().filter(|(message, _)| message.workflow_run_id.is_none()).map(|(message, _)| message.id).collect();
     let mut thoughts: HashMap<Uuid, Vec<Thought>> = HashMap::new();
@@ -121,7 +124,8 @@ pub(crate) async fn step<R: Reader>(
             thoughts.entry(thought.message_id).or_default().push(thought);
         }
     }
-    for (message, closed) in closing {
+    for (mut message, closed) in closing {
+        message.starts_conversation = starters.contains(&message.id);
         batch.changes.push((message.id, Change::Told { created_at: message.created_at, nodes: Vec::new() }));
         let thoughts = thoughts.remove(&message.id).unwrap_or_default();
         batch.events.push(Event::MessageClosed { message, thoughts, closed });
@@ -175,7 +179,7 @@ mod tests {
 
     fn judge_at(message: &Message, run: RunState, entry: &mut OpenEntry, now: i64) -> Option<Closed> {
         let now = Micros::from_secs(now);
-        judge(message, run, entry, Moment { now, edge: Some(now), page: 100 }, &FollowSettings::default())
+        judge(message, run, entry, Moment { now, edge: Some(now), page: 100, continues: false }, &FollowSettings::default())
     }
 
     fn fresh() -> OpenEntry {

@@ -173,6 +173,10 @@ impl Reader for World {
         Ok(ids.iter().filter_map(|id| self.messages.get(id)?.at(self.visible()).cloned()).collect())
     }
 
+    async fn conversation_starters(&mut self, _messages: &[Uuid]) -> Result<Vec<Uuid>, DatabaseError> {
+        Ok(Vec::new())
+    }
+
     async fn thoughts(&mut self, _messages: &[Uuid]) -> Result<Vec<Thought>, DatabaseError> {
         Ok(Vec::new())
     }
@@ -432,8 +436,14 @@ impl Told {
 }
 
 /// One step. `Some(more)` when it was done.
-async fn step(world: &mut World, unit: &mut (Option<FollowState>, Told), start: Start, settings: &FollowSettings) -> Option<bool> {
-    match read_and_absorb(world, &mut unit.0, start, settings, 100).await.expect("the model never fails") {
+async fn step(
+    world: &mut World,
+    unit: &mut (Option<FollowState>, Told),
+    start: Start,
+    settings: &FollowSettings,
+    continues: bool,
+) -> Option<bool> {
+    match read_and_absorb(world, &mut unit.0, start, settings, 100, continues).await.expect("the model never fails") {
         Step::Done { events, more, .. } => {
             unit.1.note(events);
             Some(more)
@@ -462,7 +472,7 @@ async fn history(seed: u64) {
     if start == Start::Now {
         world.now = BEGIN + HOUR / 2;
         truth.keep_since(&world);
-        step(&mut world, &mut live, start, &settings).await;
+        step(&mut world, &mut live, start, &settings, false).await;
         durable = live.clone();
     }
     let end = BEGIN + traffic + 52 * HOUR;
@@ -473,8 +483,8 @@ async fn history(seed: u64) {
             world.now += rng.random_range(60..1800) * SECOND; // an outage
         }
         world.behind = if rng.random_range(0..10) == 0 { rng.random_range(0..300) * SECOND } else { 0 };
-        for _ in 0..20 {
-            match step(&mut world, &mut live, start, &settings).await {
+        for nth in 0..20 {
+            match step(&mut world, &mut live, start, &settings, nth > 0).await {
                 Some(more) => {
                     if rng.random_range(0..10) == 0 {
                         live = durable.clone(); // killed before it was durable
@@ -521,11 +531,11 @@ async fn a_step_with_nothing_new_costs_the_same_with_any_number_of_open_runs() {
         let settings = FollowSettings::default();
         for _ in 0..40 {
             author.world.now += 15 * SECOND;
-            read_and_absorb(&mut author.world, &mut state, Start::Beginning, &settings, 5_000).await.expect("the model never fails");
+            read_and_absorb(&mut author.world, &mut state, Start::Beginning, &settings, 5_000, false).await.expect("the model never fails");
         }
         author.world.statements = 0;
         author.world.now += 15 * SECOND;
-        read_and_absorb(&mut author.world, &mut state, Start::Beginning, &settings, 5_000).await.expect("the model never fails");
+        read_and_absorb(&mut author.world, &mut state, Start::Beginning, &settings, 5_000, false).await.expect("the model never fails");
         cost.push(author.world.statements);
     }
     assert!(cost.iter().all(|statements| *statements <= 8), "{cost:?}");

@@ -108,6 +108,12 @@ fn walk(schema: &Schema, kind: Kind) -> Walk {
     }
 }
 
+/// A text cut to a length in characters. `left` copies and counts characters even of what is short; the length in bytes costs
+/// nothing, not even the way to the TOAST table.
+fn cut(column: &str, length: u32) -> String {
+    format!("CASE WHEN octet_length({column}::text) <= {length} THEN {column}::text ELSE left({column}::text, {length}) END")
+}
+
 /// Writes select lists out of the columns that are there and may be read; others are NULL of the type.
 struct Columns<'a> {
     schema: &'a Schema,
@@ -122,7 +128,7 @@ impl Columns<'_> {
     /// A text of a bounded length: NULL and the empty text are both NULL.
     fn text(&self, table: &str, alias: &str, name: &str, length: u32) -> String {
         if self.schema.can_read(table, name) {
-            format!("NULLIF(left({alias}.{name}::text, {length}), '') AS {name}")
+            format!("NULLIF({}, '') AS {name}", cut(&format!("{alias}.{name}"), length))
         } else {
             format!("NULL::text AS {name}")
         }
@@ -131,7 +137,7 @@ impl Columns<'_> {
     /// A text column that is fetched only where a condition holds.
     fn text_where(&self, table: &str, alias: &str, name: &str, condition: &str) -> String {
         if self.schema.can_read(table, name) {
-            format!("CASE WHEN {condition} THEN left({alias}.{name}::text, {}) END AS {name}", self.value_bytes)
+            format!("CASE WHEN {condition} THEN {} END AS {name}", cut(&format!("{alias}.{name}"), self.value_bytes))
         } else {
             format!("NULL::text AS {name}")
         }
@@ -270,7 +276,11 @@ fn messages(columns: &Columns<'_>, fetch: Fetch) -> String {
         plain("from_account_id", "NULL::uuid"),
         plain("message_tokens", "0::int"),
         plain("answer_tokens", "0::int"),
-        if columns.schema.can_read(table, "total_price") { "m.total_price::text AS total_price".into() } else { "NULL::text AS total_price".into() },
+        if columns.schema.can_read(table, "total_price") {
+            "m.total_price::text AS total_price".into()
+        } else {
+            "NULL::text AS total_price".into()
+        },
         plain("currency", "''::text"),
         plain("provider_response_latency", "0::float8"),
         format!("{has_answer} AS has_answer"),
@@ -278,12 +288,8 @@ fn messages(columns: &Columns<'_>, fetch: Fetch) -> String {
         columns.text_where(table, "m", "message_metadata", "true"),
         columns.text_where(table, "m", "inputs", if documents || fetch.inputs { "true" } else { "false" }),
         plain("updated_at", "NULL::timestamp"),
-        "NOT EXISTS (SELECT 1 FROM messages e WHERE e.conversation_id = m.conversation_id AND (e.created_at, e.id) < (m.created_at, m.id)) AS starts_conversation".to_owned(),
     ];
-    format!(
-        "-- follow_messages: message_pkey, message_conversation_id_idx\nSELECT {} FROM messages m WHERE m.id = ANY($1)",
-        list.join(", ")
-    )
+    format!("-- follow_messages: message_pkey\nSELECT {} FROM messages m WHERE m.id = ANY($1)", list.join(", "))
 }
 
 fn thoughts(columns: &Columns<'_>) -> Option<String> {
@@ -447,13 +453,23 @@ impl Reader for PostgresReader {
     async fn nodes(&mut self, runs: &[RunKey]) -> Result<Vec<(Uuid, Node)>, DatabaseError> {
         let mut words = Words::default();
         let rows = self.tx.fetch_all(Self::bind_keys(built_query(self.statements.nodes.clone()), runs)).await?;
-        rows.iter().map(|row| Ok((row.try_get("run_id")?, read_node(row, &mut words)?))).collect()
+        let mut nodes = rows
+            .iter()
+            .map(|row| Ok((row.try_get("run_id")?, read_node(row, &mut words)?)))
+            .collect::<Result<Vec<(Uuid, Node)>, DatabaseError>>()?;
+        nodes.sort_unstable_by_key(|(run, node)| (*run, node.index, node.id));
+        Ok(nodes)
     }
 
     async fn messages(&mut self, ids: &[Uuid]) -> Result<Vec<Message>, DatabaseError> {
         let mut words = Words::default();
         let rows = self.tx.fetch_all(built_query(self.statements.messages.clone()).bind(ids)).await?;
         rows.iter().map(|row| read_message(row, &mut words)).collect()
+    }
+
+    async fn conversation_starters(&mut self, messages: &[Uuid]) -> Result<Vec<Uuid>, DatabaseError> {
+        let statement = query(include_str!("../queries/conversation_starters.sql")).bind(messages);
+        self.tx.fetch_all(statement).await?.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
     async fn thoughts(&mut self, messages: &[Uuid]) -> Result<Vec<Thought>, DatabaseError> {
@@ -545,7 +561,7 @@ fn read_message(row: &PgRow, words: &mut Words) -> Result<Message, DatabaseError
         inputs: row.try_get("inputs")?,
         created_at,
         updated_at: row.try_get::<Option<Micros>, _>("updated_at")?.unwrap_or(created_at),
-        starts_conversation: row.try_get("starts_conversation")?,
+        starts_conversation: false,
     })
 }
 

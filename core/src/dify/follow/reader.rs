@@ -86,6 +86,8 @@ pub(crate) trait Reader {
     /// Nodes of the runs, by run and index, with the id of their run.
     async fn nodes(&mut self, runs: &[RunKey]) -> Result<Vec<(Uuid, Node)>, DatabaseError>;
     async fn messages(&mut self, ids: &[Uuid]) -> Result<Vec<Message>, DatabaseError>;
+    /// Those of the messages that no older message of their conversation precedes.
+    async fn conversation_starters(&mut self, messages: &[Uuid]) -> Result<Vec<Uuid>, DatabaseError>;
     async fn thoughts(&mut self, messages: &[Uuid]) -> Result<Vec<Thought>, DatabaseError>;
     async fn triggers(&mut self, ids: &[Uuid]) -> Result<Vec<TriggerLog>, DatabaseError>;
 }

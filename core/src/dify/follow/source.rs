@@ -1,7 +1,6 @@
 //! Following one table by time: which ids are new. A step reads (`find`), and what it found is absorbed as one unit.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +42,21 @@ pub(crate) struct Source {
     pub(crate) scan: Scan,
     /// Up to when the server of the last step showed commits.
     pub(crate) edge: Micros,
+    /// How far the live walk of the steps that follow each other at once has come. Only saves reading the overlap again.
+    #[serde(skip)]
+    burst: Burst,
+}
+
+/// How far the live walk has come in a row of steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Burst {
+    /// Not begun.
+    #[default]
+    Fresh,
+    /// Everything up to this place is known.
+    At(Place),
+    /// It has reached the end.
+    Done,
 }
 
 /// Ids that a step found, and the state's positions after it.
@@ -60,6 +74,7 @@ pub(crate) struct Found {
     lateness: Option<Duration>,
     open_at_anchor: Option<Vec<Uuid>>,
     edge: Option<Micros>,
+    burst: Burst,
 }
 
 /// What a step knows about the moment it runs in.
@@ -71,6 +86,8 @@ pub(crate) struct Moment {
     pub(crate) edge: Option<Micros>,
     /// Ids of one page of a walk.
     pub(crate) page: u32,
+    /// The step follows at once on one that said that there is more.
+    pub(crate) continues: bool,
 }
 
 impl Source {
@@ -89,6 +106,7 @@ impl Source {
             lateness: Lateness::default(),
             scan: Scan::default(),
             edge: Micros::MIN,
+            burst: Burst::Fresh,
         }
     }
 
@@ -115,6 +133,7 @@ impl Source {
             lateness: None,
             open_at_anchor: None,
             edge: moment.edge,
+            burst: Burst::Fresh,
         };
         match reader.path(kind) {
             WalkPath::Off => {
@@ -154,11 +173,20 @@ impl Source {
         settings: &FollowSettings,
         found: &mut Found,
     ) -> Result<(), DatabaseError> {
-        let end = self.walk(reader, kind, self.through..Micros(i64::MAX), budget, moment.page, found).await?;
+        let from = match self.burst {
+            Burst::Done if moment.continues => {
+                found.burst = Burst::Done;
+                return Ok(());
+            }
+            Burst::At(place) if moment.continues => place,
+            _ => Place::before(self.through),
+        };
+        let end = self.walk(reader, kind, from, Micros(i64::MAX), budget, moment.page, found).await?;
+        found.burst = end.map_or(Burst::Done, Burst::At);
         found.more = end.is_some();
         if let Some(edge) = moment.edge {
             let overlap = self.lateness.overlap(moment.now, settings.overlap);
-            let reached = end.unwrap_or(Micros(i64::MAX));
+            let reached = end.map_or(Micros(i64::MAX), |place| place.created_at);
             found.through = reached.min(edge.minus(overlap)).max(self.through);
         }
         // A row that the previous step could have seen by its time, but did not, committed late.
@@ -181,7 +209,7 @@ impl Source {
         found: &mut Found,
     ) -> Result<(), DatabaseError> {
         let Some(edge) = found.edge else { return Ok(()) };
-        if found.unknown.len() >= budget {
+        if moment.continues || found.unknown.len() >= budget {
             return Ok(());
         }
         let lag = |index: usize, delay: Duration| {
@@ -194,38 +222,41 @@ impl Source {
         }
         let until = edge.minus(settings.trail[index]).min(found.through);
         let before = found.unknown.len();
-        let end = self.walk(reader, kind, self.trails[index]..until, budget, moment.page, found).await?;
+        let end = self.walk(reader, kind, Place::before(self.trails[index]), until, budget, moment.page, found).await?;
         found.late += (found.unknown.len() - before) as u64;
         let late = found.unknown[before..].iter().map(|place| self.edge.since(place.created_at)).max();
         found.lateness = found.lateness.max(late);
-        found.trail = Some((index, end.unwrap_or(until)));
+        found.trail = Some((index, end.map_or(until, |place| place.created_at)));
         Ok(())
     }
 
-    /// Walks a range of time, collecting unknown ids. `Some(time)` when the budget ended it there.
+    /// Walks from a place to a time, collecting unknown ids. `Some(place)` when the budget ended it there.
     async fn walk<R: Reader>(
         &self,
         reader: &mut R,
         kind: Kind,
-        range: Range<Micros>,
+        from: Place,
+        until: Micros,
         budget: usize,
         page_size: u32,
         found: &mut Found,
-    ) -> Result<Option<Micros>, DatabaseError> {
+    ) -> Result<Option<Place>, DatabaseError> {
         let already: HashSet<Uuid> = found.unknown.iter().map(|place| place.id).collect();
-        let mut after = Place::before(range.start);
+        let mut after = from;
         loop {
             if found.unknown.len() >= budget {
-                return Ok(Some(after.created_at));
+                return Ok(Some(after));
             }
-            let page = reader.walk(kind, after, range.end, page_size).await?;
+            let page = reader.walk(kind, after, until, page_size).await?;
+            let mut examined = after;
             for place in &page {
                 if !self.knows(&place.id) && !already.contains(&place.id) {
                     if found.unknown.len() >= budget {
-                        return Ok(Some(place.created_at));
+                        return Ok(Some(examined));
                     }
                     found.unknown.push(*place);
                 }
+                examined = *place;
             }
             match page.last() {
                 Some(last) if page.len() == page_size as usize => after = *last,
@@ -313,9 +344,10 @@ impl Source {
             self.anchored = true;
             self.open_at_anchor.clone_from(open);
             for id in open.iter().filter(|id| !self.ledger.is_told(id) && !self.open.contains(id)).copied().collect::<Vec<_>>() {
-                self.open.insert(id, OpenEntry::new(Uuid::nil(), self.anchor, moment.now));
+                self.open.insert(id, OpenEntry::new(Uuid::nil(), self.anchor.minus(Duration::from_secs(1)), moment.now));
             }
         }
+        self.burst = found.burst;
         if let Some(edge) = found.edge {
             self.edge = edge.max(self.edge);
         }
