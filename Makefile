@@ -46,8 +46,11 @@ soak: setup build ## the long random histories at full length; seeds are printed
 demo: ## PostgreSQL with Dify's rows, simulated traffic, the exporter and Prometheus; ONCE=1 checks itself and exits
 	@scripts/demo.sh
 
-bench: ## side-by-side measurements; BENCH=exporter
-	$(CARGO) run --locked --profile fast -p dify-observe-bench -- $(BENCH)
+BENCH ?= exporter
+bench: ## side-by-side measurements; BENCH=exporter, BENCHARGS= (see --help) for smaller ones
+	@scripts/setup-servers.sh postgresql prometheus-sql-exporter prometheus-postgres-exporter
+	$(CARGO) build --locked --profile fast -p dify-exporter -p dify-observe-bench --bins
+	$(CARGO) run --locked --profile fast -p dify-observe-bench -- $(BENCH) $(BENCHARGS)
 
 docs: ## what is generated from the code: docs/metrics.md, docs/configuration.md
 	UPDATE_DOCS=1 $(CARGO) test --locked -q -p dify-observe-core --lib reference

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the servers that tests and the demo start for themselves, where they are missing.
+# Installs the servers that tests, the demo and the benchmarks start for themselves, where they are missing.
 #
-#   scripts/setup-servers.sh [postgresql] [prometheus] [pgbouncer]      (all three without arguments)
+#   scripts/setup-servers.sh [postgresql] [prometheus] [pgbouncer]      (these three without arguments)
+#   scripts/setup-servers.sh prometheus-sql-exporter prometheus-postgres-exporter      (what benchmarks compare with)
 #
 # Only programs are needed: nothing is started, now or at the next boot. With TEST_DATABASE_URL set, most tests use the server that
 # it names; PostgreSQL's own programs are then wanted for those that stop or copy a server, and it is no error if they cannot be had.
@@ -24,7 +25,8 @@ is_there() {
     postgresql) has_postgresql_server && has_program psql ;;
     prometheus) has_program prometheus && has_program promtool ;;
     pgbouncer) has_program pgbouncer ;;
-    *) say "unknown server: $1 (known: postgresql prometheus pgbouncer)"; exit 2 ;;
+    prometheus-sql-exporter | prometheus-postgres-exporter) has_program "$1" ;;
+    *) say "unknown server: $1 (known: postgresql prometheus pgbouncer prometheus-sql-exporter prometheus-postgres-exporter)"; exit 2 ;;
   esac
 }
 

@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rust_decimal::Decimal;
 
-use crate::exact::{Exporter, SECOND, Truth, all_rows, prepare, traffic};
+use crate::exact::{ABANDON, Exporter, SECOND, Truth, all_rows, prepare, traffic};
 
 /// Two of the slowest scrape intervals of this test, with room for lost answers.
 const HOLD: [(&str, &str); 1] = [("DIFY_OBSERVE__EXPORTER__BIRTH_HOLD", "8s")];
@@ -46,7 +46,7 @@ fn differences(truth: &Truth, grown: &Figures) -> Vec<String> {
 
 async fn wait_until_equal(what: &str, truth: &Truth, prometheus: &Prometheus, exporter: &Exporter) -> anyhow::Result<()> {
     let mut left = Vec::new();
-    for _ in 0..120 {
+    for _ in 0..240 {
         left = differences(truth, &grown(prometheus).await?);
         if left.is_empty() {
             return Ok(());
@@ -117,6 +117,8 @@ async fn two_prometheis_agree_with_sql_through_kills_and_outages() -> anyhow::Re
         }
     }
 
+    exporter.process.kill().await?;
+    exporter = Exporter::start(&exporter_url, state.path(), port, &[HOLD[0], ABANDON[0]]).await?;
     let truth = Truth::of(&all_rows(&schema, &reference).await?).await?;
     wait_until_equal(&format!("the lossy Prometheus, {}, seed {seed}", schema.describe()), &truth, &fast, &exporter).await?;
     wait_until_equal(&format!("the slow Prometheus, {}, seed {seed}", schema.describe()), &truth, &slow, &exporter).await?;
@@ -139,7 +141,7 @@ async fn a_prometheus_agrees_with_sql_on_a_lagging_standby() -> anyhow::Result<(
     standby.catch_up().await?;
     let state = tempfile::tempdir()?;
     let port = free_port()?;
-    let exporter = Exporter::start(&standby.url(database.name()), state.path(), port, &HOLD).await?;
+    let mut exporter = Exporter::start(&standby.url(database.name()), state.path(), port, &HOLD).await?;
     let prometheus = prometheus(&format!("127.0.0.1:{port}"), Duration::from_millis(900)).await?;
     let writer = write_all(database.url(), simulation).await;
     while !writer.is_finished() {
@@ -149,6 +151,8 @@ async fn a_prometheus_agrees_with_sql_on_a_lagging_standby() -> anyhow::Result<(
         tokio::time::sleep(Duration::from_millis(rng.random_range(200..2000))).await;
     }
     writer.await??;
+    exporter.process.kill().await?;
+    exporter = Exporter::start(&standby.url(database.name()), state.path(), port, &[HOLD[0], ABANDON[0]]).await?;
     let truth = Truth::of(&all_rows(&schema, &reference).await?).await?;
     // A standby's position is the commit time of the last transaction that it replayed, so an idle primary holds it.
     let mut connection = database.connect().await?;
