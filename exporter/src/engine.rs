@@ -97,6 +97,8 @@ pub struct Health {
     pub state_lost: bool,
     /// Why the last step failed, without anything private.
     pub problem: Option<String>,
+    /// The database was not asked yet, or could not be reached when it last was: whether it is back shows without a step.
+    away: bool,
     step_seconds: f64,
     last_success: Option<Micros>,
 }
@@ -109,7 +111,7 @@ impl Engine {
             business: BusinessLabel::of_rules(&parts.labels),
             max_series: parts.settings.exporter.max_series_per_family,
         };
-        let mut health = Health { state_writable: true, ..Health::default() };
+        let mut health = Health { state_writable: true, away: true, ..Health::default() };
         let state = match state::read(&parts.state_file, Micros::now())? {
             Loaded::Found(state) => state,
             Loaded::Missing => fresh(&scheme),
@@ -170,7 +172,7 @@ impl Engine {
                 self.advance(deadline).await;
                 self.keep();
             }
-        } else if !self.health.up {
+        } else if !self.health.up && self.health.away {
             self.health.up = self.hold_the_lock(deadline).await || self.health.follows_another;
         }
     }
@@ -395,6 +397,9 @@ impl Engine {
             warn!(kind = error.kind(), reason = %problem, "the database could not be read: showing what was counted before");
         }
         self.health.problem = Some(problem);
+        self.health.away = matches!(error, FollowError::Database(DatabaseError::Unreachable(_)));
+        // Whether the lock is still ours has to be asked anew.
+        self.locked_at = None;
     }
 
     /// The scheme of all label sets.

@@ -46,6 +46,16 @@ fn sentence(finished: &Finished, code: i32) -> String {
     sentence.to_owned()
 }
 
+/// The one error in the report of `check`, which is made where the database answers.
+fn reported(finished: &Finished, code: i32) -> String {
+    let everything = format!("{}{}", finished.stdout, finished.stderr);
+    assert_eq!(finished.code, Some(code), "{everything}");
+    assert!(!everything.contains(PASSWORD) && !everything.contains("panicked") && finished.stderr.is_empty(), "{everything}");
+    let errors: Vec<&str> = finished.stdout.lines().filter(|line| line.contains(" ERROR ")).collect();
+    assert_eq!(errors.len(), 1, "{everything}");
+    errors[0].to_owned()
+}
+
 fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
@@ -290,12 +300,12 @@ async fn a_database_that_is_not_difys_is_named_as_such() {
     let database = cluster.empty_database().await.unwrap();
     database.execute("CREATE TABLE users (id int)").await.unwrap();
     let setup = Setup::new(database.url());
-    let said = sentence(&run("check", &setup, &[]).await, NOT_DIFY);
+    let said = reported(&run("check", &setup, &[]).await, NOT_DIFY);
     assert!(said.contains("does not look like Dify's"), "{said}");
     stays_and_says(&setup, "does not look like Dify's").await;
     // Tables of these names that are somebody else's.
     database.execute("CREATE TABLE apps (id int); CREATE TABLE messages (id int); CREATE TABLE workflow_runs (id int)").await.unwrap();
-    let said = sentence(&run("check", &setup, &[]).await, NOT_DIFY);
+    let said = reported(&run("check", &setup, &[]).await, NOT_DIFY);
     assert!(said.contains("workflow_runs") && said.contains("lacks the column"), "{said}");
     let missing = database.url().replace(database.name(), "dify_observe_no_such_database");
     let said = sentence(&run("check", &Setup::new(&missing).with("DIFY_OBSERVE__POSTGRES__CONNECT_TIMEOUT", "2s"), &[]).await, UNAVAILABLE);

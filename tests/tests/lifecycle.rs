@@ -214,7 +214,7 @@ async fn the_position_says_what_is_counted_and_what_is_open() {
     let database = database_with_history(&cluster).await;
     add_endless_runs(&database, 1, 30).await.unwrap();
     let exporter = from_the_beginning(&database).with("DIFY_OBSERVE__POSTGRES__CONNECT_TIMEOUT", "500ms").start().await.unwrap();
-    at_rest(&exporter).await;
+    let before = at_rest(&exporter).await.value("dify_workflow_runs_total").unwrap();
     let first = position(&exporter).await;
     assert_eq!(first["start"], Value::Null, "{first}");
     let id = uuid_of(&database, "SELECT id::text FROM workflow_runs WHERE status = 'running' ORDER BY created_at DESC LIMIT 1").await;
@@ -237,7 +237,6 @@ async fn the_position_says_what_is_counted_and_what_is_open() {
     // Ended at last: no longer open.
     let ended = format!("UPDATE workflow_runs SET status = 'succeeded', finished_at = now() AT TIME ZONE 'UTC' WHERE id = '{id}'");
     database.execute(&ended).await.unwrap();
-    let before = exporter.scrape().await.unwrap().value("dify_workflow_runs_total").unwrap();
     // It is half a minute old, so it is looked at again within a few seconds.
     exporter
         .scrape_until("the run is counted", |metrics| metrics.value("dify_workflow_runs_total").is_some_and(|runs| runs > before))
@@ -290,5 +289,19 @@ async fn every_page_is_there() {
     for (path, expected) in [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/position", 200), ("/nowhere", 404)] {
         let (status, body) = exporter.get(path).await.unwrap();
         assert_eq!(status, expected, "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn slow_collectors_have_their_turns_again_and_again() {
+    let database = database_with_history(Cluster::shared().unwrap()).await;
+    let exporter = from_the_beginning(&database).with("DIFY_OBSERVE__EXPORTER__SLOW_INTERVAL", "1s").start().await.unwrap();
+    let latest = |metrics: &Metrics| {
+        let times = metrics.all("dify_exporter_collector_last_success_timestamp_seconds");
+        times.into_iter().filter(|(labels, _)| labels["collector"] == "tables").map(|(_, time)| time).next()
+    };
+    for _ in 0..2 {
+        let before = latest(&exporter.settled().await.unwrap());
+        exporter.scrape_until("another turn", |metrics| latest(metrics) > before).await.unwrap();
     }
 }
