@@ -139,18 +139,23 @@ impl Watch {
         self.drain().await
     }
 
-    /// What a scrape shows once every label set was shown often enough.
-    pub(crate) fn figures(&mut self) -> anyhow::Result<Figures> {
+    /// One scrape of a Prometheus.
+    pub(crate) fn scrape(&mut self) -> anyhow::Result<Figures> {
         let gauges = GaugeSet::new(self.totals.scheme().clone());
         let mut answer = Vec::new();
-        for _ in 0..5 {
-            self.totals.ripen(BirthRules::new(Duration::ZERO), Micros::now());
-            let ticket = self.totals.begin_answer();
-            answer.clear();
-            Answer { totals: &self.totals, gauges: &gauges }.encode(Format::OpenMetrics, &mut answer);
-            self.totals.answered(ticket, Micros::now());
-        }
+        self.totals.ripen(BirthRules::new(Duration::ZERO), Micros::now());
+        let ticket = self.totals.begin_answer();
+        Answer { totals: &self.totals, gauges: &gauges }.encode(Format::OpenMetrics, &mut answer);
+        self.totals.answered(ticket, Micros::now());
         parse_exposition(std::str::from_utf8(&answer)?)
+    }
+
+    /// What a scrape shows once every label set was shown often enough.
+    pub(crate) fn figures(&mut self) -> anyhow::Result<Figures> {
+        for _ in 0..4 {
+            self.scrape()?;
+        }
+        self.scrape()
     }
 
     /// A transaction as the exporter begins them.
