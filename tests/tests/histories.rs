@@ -182,7 +182,8 @@ async fn a_fast_clock_does_not_push_the_position() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_slow_clock_is_late_and_found() -> anyhow::Result<()> {
     let database = database("1.12.1").await?;
-    let settings = FollowSettings { trail: vec![Duration::from_secs(2), Duration::from_secs(602)], horizon: Duration::from_secs(700), ..short() };
+    let settings =
+        FollowSettings { trail: vec![Duration::from_secs(2), Duration::from_secs(602)], horizon: Duration::from_secs(700), ..short() };
     let mut watch = Watch::new(database.url(), settings, Start::Beginning)?;
     // A first step sees an empty table; its trailing walks have passed these times long ago, or will pass them soon.
     watch.drain().await?;
@@ -306,7 +307,8 @@ async fn a_stale_running_over_the_end_takes_it_back() -> anyhow::Result<()> {
     assert_eq!(ids(&watch.told), Vec::<u128>::new());
     database.execute(&end_run(1)).await?;
     watch.until("the end", |told| ids(told) == [1]).await?;
-    let elapsed = watch.told.iter().find_map(|event| if let Event::RunClosed { run, .. } = event { Some(run.elapsed_seconds) } else { None });
+    let elapsed =
+        watch.told.iter().find_map(|event| if let Event::RunClosed { run, .. } = event { Some(run.elapsed_seconds) } else { None });
     assert_eq!((elapsed, started(&watch.told)), (Some(7.0), vec![1]));
     Ok(())
 }
@@ -500,14 +502,16 @@ async fn a_like_that_becomes_a_dislike_and_goes_is_three_events() -> anyhow::Res
             _ => None,
         })
         .collect();
-    let expected =
-        [("like", FeedbackAction::Created), ("dislike", FeedbackAction::Changed), ("dislike", FeedbackAction::Withdrawn)];
+    let expected = [("like", FeedbackAction::Created), ("dislike", FeedbackAction::Changed), ("dislike", FeedbackAction::Withdrawn)];
     assert_eq!(actions, expected.map(|(rating, action)| (rating.to_owned(), action)));
     let app = AppLabels { id: id(1), name: "deleted".into() };
     let count =
         |rating: &str, action: &str| watch.totals.counter(&catalogue::MESSAGE_FEEDBACKS, Labels::of_app(&app, [rating, "user", action]));
     // The one from before the start is nobody's creation, but its going is seen.
-    assert_eq!((count("like", "created"), count("dislike", "changed"), count("dislike", "withdrawn"), count("like", "withdrawn")), (1, 1, 1, 1));
+    assert_eq!(
+        (count("like", "created"), count("dislike", "changed"), count("dislike", "withdrawn"), count("like", "withdrawn")),
+        (1, 1, 1, 1)
+    );
     Ok(())
 }
 

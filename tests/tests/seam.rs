@@ -6,11 +6,11 @@ use anyhow::ensure;
 use dify_observe_tests::children::free_port;
 use dify_observe_tests::postgres::Cluster;
 use dify_observe_tests::process;
-use dify_observe_tests::simulator::{Reference, Simulation, Target, live};
+use dify_observe_tests::simulator::{Simulation, Target, live};
 use dify_observe_tests::truth::{Figures, parse_exposition};
 use dify_observe_tests::{Schema, seed};
 
-use crate::exactness::{Exporter, QUICK, all_rows, differences, traffic};
+use crate::exactness::{Exporter, QUICK, differences, traffic};
 
 /// The last value of each series of a backfill.
 fn last_values(text: &str) -> anyhow::Result<Figures> {
@@ -28,21 +28,22 @@ fn sum(mut one: Figures, other: Figures) -> Figures {
     one
 }
 
+/// Nothing is deleted here, so the database itself holds every record ever written.
 async fn seam(schema: Schema, seed: u64) -> anyhow::Result<()> {
     let name = schema.describe();
     let database = Cluster::shared()?.database(&schema).await?;
     let options = traffic(&schema, live::now() + 1_000_000, 200, 20.0, false)?;
-    let simulation = Simulation::new(seed, options.clone());
+    let simulation = Simulation::new(seed, options);
     let mut connection = database.connect().await?;
     let target = Target::probe(&mut connection).await?;
-    let mut reference = Reference::default();
     for write in simulation.setup(seed) {
         target.apply(&mut connection, &write).await?;
-        reference.apply(&write);
     }
-    Simulation::new(seed, options).for_each(|write| reference.apply(&write));
     let live = live::Live { url: database.url().to_owned(), connections: 4 };
-    let writer = tokio::spawn(async move { live::run(&live, simulation, std::future::pending(), |_, _| {}).await });
+    // Dify stops in the middle of things too: what is open then is abandoned.
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async move { drop(stopped.await) };
+    let writer = tokio::spawn(async move { live::run(&live, simulation, stopped, |_, _| {}).await });
     // `serve` begins in the middle, while something is open.
     while database.count("SELECT count(*) FROM workflow_runs").await? < 30
         || database.count("SELECT count(*) FROM workflow_runs WHERE status = 'running'").await? == 0
@@ -51,13 +52,14 @@ async fn seam(schema: Schema, seed: u64) -> anyhow::Result<()> {
     }
     let state = tempfile::tempdir()?;
     let exporter = Exporter::start(database.url(), state.path(), free_port()?, &[("DIFY_OBSERVE__EXPORTER__START", "now")]).await?;
-    while !writer.is_finished() {
+    while !writer.is_finished() && database.count("SELECT count(*) FROM workflow_runs").await? < 90 {
         exporter.scrape().await?;
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
+    // It may have come to its end by itself.
+    let _ = stop.send(());
     writer.await??;
 
-    let truth = all_rows(&schema, &reference).await?;
     let folder = state.path().display().to_string();
     let mut environment = vec![("DATABASE_URL", database.url()), ("DIFY_OBSERVE__STATE_DIR", &folder)];
     environment.extend(QUICK);
@@ -67,7 +69,7 @@ async fn seam(schema: Schema, seed: u64) -> anyhow::Result<()> {
         let finished = process::run("dify-exporter", &["backfill", "--step", "1s"], &environment).await?;
         ensure!(finished.code == Some(0), "{name}, seed {seed}: {}", finished.stderr);
         past = last_values(&finished.stdout)?;
-        left = differences(&truth, &sum(past.clone(), present)).await?;
+        left = differences(&database, &sum(past.clone(), present)).await?;
         if left.is_empty() {
             break;
         }
