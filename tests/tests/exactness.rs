@@ -34,13 +34,13 @@ async fn history(schema: Schema, seed: u64, twist: Twist) -> anyhow::Result<()> 
         options.faults.late_by = 2 * SECOND;
     }
     let mut reference = Reference::default();
-    let simulation = prepare(&database, seed, &options, &mut reference).await?;
+    let writes = prepare(&database, seed, &options, &mut reference).await?;
 
     let state = tempfile::tempdir()?;
     let port = free_port()?;
     let mut exporter = Exporter::start(database.url(), state.path(), port, &[]).await?;
     let live = live::Live { url: database.url().to_owned(), connections: 4 };
-    let writer = tokio::spawn(async move { live::run(&live, simulation, std::future::pending(), |_, _| {}).await });
+    let writer = tokio::spawn(async move { live::run(&live, writes, std::future::pending(), |_, _| {}).await });
     while !writer.is_finished() {
         exporter.scrape().await?;
         tokio::time::sleep(Duration::from_millis(rng.random_range(50..1500))).await;
@@ -80,7 +80,7 @@ async fn counters_equal_sql_on_every_schema() -> anyhow::Result<()> {
     all.push((Schema::load("1.12.1")?, Twist::Celery));
     all.push((Schema::load("1.14.2")?, Twist::Cleaned));
     // A few at a time: each writes in real time and has a process of its own.
-    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(3));
+    let room = std::sync::Arc::new(tokio::sync::Semaphore::new(5));
     let mut histories = tokio::task::JoinSet::new();
     for (schema, twist) in all {
         let room = room.clone();

@@ -10,7 +10,7 @@ use dify_observe_tests::pgbouncer::PgBouncer;
 use dify_observe_tests::postgres::{Cluster, StopMode};
 use dify_observe_tests::prometheus::{Options, Prometheus, Scrape};
 use dify_observe_tests::proxy::Proxy;
-use dify_observe_tests::simulator::{Reference, Simulation, live};
+use dify_observe_tests::simulator::{Reference, Write, live};
 use dify_observe_tests::truth::Figures;
 use dify_observe_tests::{Schema, seed};
 use rand::seq::IndexedRandom;
@@ -58,9 +58,9 @@ async fn wait_until_equal(what: &str, truth: &Truth, prometheus: &Prometheus, ex
 }
 
 /// Writes traffic until it is all written, while `disturb` is called again and again.
-async fn write_all(url: &str, simulation: Simulation) -> tokio::task::JoinHandle<anyhow::Result<u64>> {
+async fn write_all(url: &str, writes: Vec<Write>) -> tokio::task::JoinHandle<anyhow::Result<u64>> {
     let live = live::Live { url: url.to_owned(), connections: 4 };
-    tokio::spawn(async move { live::run(&live, simulation, std::future::pending(), |_, _| {}).await })
+    tokio::spawn(async move { live::run(&live, writes, std::future::pending(), |_, _| {}).await })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,8 +88,8 @@ async fn two_prometheis_agree_with_sql_through_kills_and_outages() -> anyhow::Re
     let mut reference = Reference::default();
     for phase in 0..phases {
         let options = traffic(&schema, live::now() + SECOND, arrivals, 12.0, false)?;
-        let simulation = prepare(&database, seed + phase, &options, &mut reference).await?;
-        let writer = write_all(database.url(), simulation).await;
+        let writes = prepare(&database, seed + phase, &options, &mut reference).await?;
+        let writer = write_all(database.url(), writes).await;
         let mut killed = 0;
         while !writer.is_finished() || killed < kills / phases {
             tokio::time::sleep(Duration::from_millis(rng.random_range(200..4000))).await;
@@ -137,13 +137,13 @@ async fn a_prometheus_agrees_with_sql_on_a_lagging_standby() -> anyhow::Result<(
 
     let options = traffic(&schema, live::now() + 2 * SECOND, 200, 12.0, false)?;
     let mut reference = Reference::default();
-    let simulation = prepare(&database, seed, &options, &mut reference).await?;
+    let writes = prepare(&database, seed, &options, &mut reference).await?;
     standby.catch_up().await?;
     let state = tempfile::tempdir()?;
     let port = free_port()?;
     let mut exporter = Exporter::start(&standby.url(database.name()), state.path(), port, &HOLD).await?;
     let prometheus = prometheus(&format!("127.0.0.1:{port}"), Duration::from_millis(900)).await?;
-    let writer = write_all(database.url(), simulation).await;
+    let writer = write_all(database.url(), writes).await;
     while !writer.is_finished() {
         standby.pause().await?;
         tokio::time::sleep(Duration::from_millis(rng.random_range(500..5000))).await;

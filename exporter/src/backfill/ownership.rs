@@ -27,9 +27,11 @@ pub(super) fn range(settings: &Settings, args: &BackfillArgs) -> anyhow::Result<
             if position.start == Micros::MIN {
                 bail!("`serve` counts from the beginning (exporter.start), so there is nothing left for backfill");
             }
-            HistoryRange { from: Micros::MIN, until: position.start, except: position.open_at_start.into_iter().collect() }
+            let except = position.open_at_start.into_iter().collect();
+            // Nobody else will tell what committed after the start and bears an earlier time, so its end is what it is by now.
+            HistoryRange { from: Micros::MIN, until: position.start, except, as_of: Micros::now().max(position.start) }
         }
-        (None, Some(until)) => HistoryRange { from: Micros::MIN, until, except: Default::default() },
+        (None, Some(until)) => HistoryRange { from: Micros::MIN, until, except: Default::default(), as_of: until },
         (None, None) => {
             let message = format!(
                 "there is no state of `serve` in {}, so it is not known which records it counts: start `serve` first and run backfill with \

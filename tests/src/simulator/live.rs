@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use sqlx::{Connection, PgConnection};
 use tokio::sync::mpsc;
 
-use super::{Micros, Simulation, Target, Write};
+use super::{Micros, Target, Write};
 
 /// How live traffic is written.
 #[derive(Debug, Clone)]
@@ -22,11 +22,11 @@ pub fn now() -> Micros {
     chrono::Utc::now().timestamp_micros()
 }
 
-/// Writes until the simulation ends or `stop` resolves; `progress` gets the number of transactions and how far the writing is
+/// Writes until there is nothing more to write or `stop` resolves; `progress` gets the number of transactions and how far the writing is
 /// behind its time. Gives the number of transactions.
 pub async fn run(
     live: &Live,
-    simulation: Simulation,
+    writes: impl IntoIterator<Item = Write>,
     stop: impl Future<Output = ()>,
     mut progress: impl FnMut(u64, Duration),
 ) -> Result<u64> {
@@ -42,7 +42,7 @@ pub async fn run(
     let mut written = 0;
     let mut shown = now();
     tokio::pin!(stop);
-    for write in simulation {
+    for write in writes {
         let early = write.at - now();
         if early > 0 {
             tokio::select! {

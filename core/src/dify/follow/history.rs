@@ -34,8 +34,10 @@ pub struct Range {
     pub from: Micros,
     /// Created before this time.
     pub until: Micros,
-    /// All but these: somebody else tells them.
+    /// All but these: somebody else tells them. That a run among them was started is ours: it happened within the range.
     pub except: HashSet<Uuid>,
+    /// The time as of which it is judged what was given up.
+    pub as_of: Micros,
 }
 
 /// A reader of the past.
@@ -143,14 +145,14 @@ impl History {
             let cursor = self.cursor(kind);
             cursor.done = places.len() < AHEAD as usize;
             cursor.after = places.last().copied().unwrap_or(after);
-            cursor.ahead.extend(places.into_iter().filter(|place| !except.contains(&place.id)));
+            cursor.ahead.extend(places.into_iter().filter(|place| kind == Kind::Run || !except.contains(&place.id)));
         }
         Ok(self.cursor(kind).ahead.front().map(|place| place.created_at))
     }
 
-    /// Whether something unfinished of this age was given up by the end of the range.
+    /// Whether something unfinished of this age was given up.
     fn is_abandoned(&self, created_at: Micros) -> bool {
-        self.range.until.since(created_at) >= self.abandon_after
+        self.range.as_of.since(created_at) >= self.abandon_after
     }
 
     /// The runs at the places, as many as their nodes' bytes allow, and how many that were.
@@ -177,6 +179,9 @@ impl History {
         let mut events = Vec::new();
         for run in chosen {
             events.push(Event::RunStarted(run.clone()));
+            if self.range.except.contains(&run.key.id) {
+                continue;
+            }
             let nodes = nodes.remove(&run.key.id).unwrap_or_default();
             if run.has_ended() {
                 events.push(Event::RunClosed { run, nodes, closed: Closed::Ended });

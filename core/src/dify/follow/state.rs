@@ -78,7 +78,7 @@ pub struct Position {
     pub covered_until: Micros,
     /// Since when records are followed; what is older was never told, except what was open then.
     pub start: Micros,
-    /// Runs and messages that are older than `start` and are followed all the same, because they were open then.
+    /// Runs, messages and trigger logs that are older than `start` and are followed all the same, because they were open then.
     pub open_at_start: Vec<Uuid>,
     /// Ids of runs and messages that are not final.
     pub open: Vec<Uuid>,
@@ -161,7 +161,7 @@ impl FollowState {
         Position {
             covered_until: followed.iter().map(|source| source.through).min().unwrap_or(Micros::MIN),
             start: self.anchored_at,
-            open_at_start: followed.iter().flat_map(|source| source.open_at_anchor.iter().copied()).collect(),
+            open_at_start: self.sources().iter().flat_map(|(_, source)| source.open_at_anchor.iter().copied()).collect(),
             open: followed.iter().flat_map(|source| source.open.iter().map(|(id, _)| *id)).collect(),
         }
     }
