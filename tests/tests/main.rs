@@ -3,6 +3,7 @@
 mod backfill;
 mod collectors;
 mod console;
+mod docs;
 mod exact;
 mod exactness;
 mod follower;

@@ -20,7 +20,7 @@ const EQUAL: [(&str, &str, &str); 2] = [
     ),
 ];
 /// A closed run may wait a minute for its last rows; loaded machines are slow.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Until live runs that have ended stand beside the past.
 pub(super) async fn wait_for_live_numbers(prometheus: &Prometheus, progress: &Progress) -> anyhow::Result<()> {

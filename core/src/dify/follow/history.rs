@@ -34,7 +34,7 @@ pub struct Range {
     pub from: Micros,
     /// Created before this time.
     pub until: Micros,
-    /// All but these: somebody else tells them.
+    /// All but the ends of these: they were open, somebody else tells how they ended. That runs among them started is told here.
     pub except: HashSet<Uuid>,
 }
 
@@ -143,7 +143,9 @@ impl History {
             let cursor = self.cursor(kind);
             cursor.done = places.len() < AHEAD as usize;
             cursor.after = places.last().copied().unwrap_or(after);
-            cursor.ahead.extend(places.into_iter().filter(|place| !except.contains(&place.id)));
+            // Of runs that somebody else tells the start is still told here: it was before the range ended.
+            let wanted = |place: &Place| kind == Kind::Run || !except.contains(&place.id);
+            cursor.ahead.extend(places.into_iter().filter(wanted));
         }
         Ok(self.cursor(kind).ahead.front().map(|place| place.created_at))
     }
@@ -178,6 +180,9 @@ impl History {
         for run in chosen {
             events.push(Event::RunStarted(run.clone()));
             let nodes = nodes.remove(&run.key.id).unwrap_or_default();
+            if self.range.except.contains(&run.key.id) {
+                continue;
+            }
             if run.has_ended() {
                 events.push(Event::RunClosed { run, nodes, closed: Closed::Ended });
             } else if !run.is_paused() && self.is_abandoned(run.created_at) {
