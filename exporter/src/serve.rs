@@ -39,7 +39,7 @@ pub async fn run(context: bootstrap::Context) -> anyhow::Result<Exit> {
     let parts =
         Parts { follower, database: database.clone(), leadership, state_file: state_dir.file("state"), settings: settings.clone(), labels };
     let engine = Engine::open(parts)?;
-    let collectors = Collectors::new(connect(&settings)?, &settings, engine.scheme().clone());
+    let collectors = Collectors::new(database.clone(), &settings, engine.scheme().clone());
     let engine = Arc::new(Mutex::new(engine));
 
     let readiness = Readiness::new();

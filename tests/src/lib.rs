@@ -5,6 +5,7 @@
 //! that it can be held against what they say.
 
 pub mod children;
+pub mod demo;
 pub mod fixtures;
 pub mod pgbouncer;
 pub mod postgres;

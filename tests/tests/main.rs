@@ -1,10 +1,13 @@
 //! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by a panic, and says on stderr which seed it had")]
+
 mod backfill;
 mod bad_input;
 mod collectors;
 mod console;
 mod cost;
+mod docs;
 mod exact;
 mod exactness;
 mod exporter;

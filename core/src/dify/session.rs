@@ -85,7 +85,9 @@ impl From<sqlx::Error> for DatabaseError {
             }
             sqlx::Error::Io(io) => DatabaseError::Unreachable(io.to_string()),
             sqlx::Error::Tls(tls) => DatabaseError::Unreachable(format!("TLS: {tls}")),
-            sqlx::Error::PoolTimedOut => DatabaseError::Unreachable("no connection within the connect timeout".into()),
+            sqlx::Error::PoolTimedOut => DatabaseError::Unreachable(
+                "no connection within the connect timeout: it does not answer, or allows no more connections".into(),
+            ),
             sqlx::Error::Protocol(message) => DatabaseError::Unreachable(message),
             sqlx::Error::ColumnDecode { index, source } => DatabaseError::Value(format!("column {index}: {source}")),
             other => DatabaseError::Server(other.to_string()),

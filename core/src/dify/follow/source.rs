@@ -90,6 +90,15 @@ pub(crate) struct Moment {
     pub(crate) continues: bool,
 }
 
+/// From a place to a time, until a number of ids that are not known is found.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    from: Place,
+    until: Micros,
+    budget: usize,
+    page: u32,
+}
+
 impl Source {
     /// Follows what is created since `anchor`; `now` is the server's clock.
     pub(crate) fn new(anchor: Micros, now: Micros, settings: &FollowSettings) -> Self {
@@ -181,7 +190,8 @@ impl Source {
             Burst::At(place) if moment.continues => place,
             _ => Place::before(self.through),
         };
-        let end = self.walk(reader, kind, from, Micros(i64::MAX), budget, moment.page, found).await?;
+        let walk = Walk { from, until: Micros(i64::MAX), budget, page: moment.page };
+        let end = self.walk(reader, kind, walk, found).await?;
         found.burst = end.map_or(Burst::Done, Burst::At);
         found.more = end.is_some();
         if let Some(edge) = moment.edge {
@@ -222,7 +232,8 @@ impl Source {
         }
         let until = edge.minus(settings.trail[index]).min(found.through);
         let before = found.unknown.len();
-        let end = self.walk(reader, kind, Place::before(self.trails[index]), until, budget, moment.page, found).await?;
+        let walk = Walk { from: Place::before(self.trails[index]), until, budget, page: moment.page };
+        let end = self.walk(reader, kind, walk, found).await?;
         found.late += (found.unknown.len() - before) as u64;
         let late = found.unknown[before..].iter().map(|place| self.edge.since(place.created_at)).max();
         found.lateness = found.lateness.max(late);
@@ -231,16 +242,8 @@ impl Source {
     }
 
     /// Walks from a place to a time, collecting unknown ids. `Some(place)` when the budget ended it there.
-    async fn walk<R: Reader>(
-        &self,
-        reader: &mut R,
-        kind: Kind,
-        from: Place,
-        until: Micros,
-        budget: usize,
-        page_size: u32,
-        found: &mut Found,
-    ) -> Result<Option<Place>, DatabaseError> {
+    async fn walk<R: Reader>(&self, reader: &mut R, kind: Kind, walk: Walk, found: &mut Found) -> Result<Option<Place>, DatabaseError> {
+        let Walk { from, until, budget, page: page_size } = walk;
         let already: HashSet<Uuid> = found.unknown.iter().map(|place| place.id).collect();
         let mut after = from;
         loop {
