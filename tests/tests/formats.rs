@@ -113,7 +113,7 @@ async fn prometheus_stores_openmetrics_and_protobuf_as_answered() {
         let same = |stored: &BTreeMap<String, f64>, what: &str| match stored.get(&key) {
             None => panic!("{what} does not have {key}"),
             Some(found) => {
-                assert!(!steady || *found == value || (found.is_nan() && value.is_nan()), "{what} has {found} for {key}, not {value}")
+                assert!(!steady || *found == value || (found.is_nan() && value.is_nan()), "{what} has {found} for {key}, not {value}");
             }
         };
         same(&from_text, "OpenMetrics");

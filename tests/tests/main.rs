@@ -1,6 +1,11 @@
 //! The integration tests: one binary, so that they share a PostgreSQL cluster and are linked once.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by a panic, and says on stderr which seed it had")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test fails by a panic, and says which seed or figures it had"
+)]
 
 mod backfill;
 mod bad_input;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-/// The labels of one series. Own values stand in the order of [`FamilyDef::labels`](super::FamilyDef::labels), business
+/// The labels of one series. Own values stand in the order of `FamilyDef::labels`, business
 /// values in the order of the label rules; a family without business labels ignores them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {

@@ -22,7 +22,7 @@ pub(crate) struct Series {
 pub(crate) struct FamilySeries {
     /// A fingerprint of kind, label names and bounds. When it changes, the series of before end.
     pub(crate) shape: u32,
-    /// How many of the series are folded ones, see [`cap`](crate::cap).
+    /// How many of the series are folded ones, see [`crate::cap`].
     folded: usize,
     sorted: Vec<Series>,
 }

@@ -507,6 +507,7 @@ async fn history(seed: u64) {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stderr, reason = "a failed history is repeated by its seed")]
 async fn random_histories_are_told_exactly_once() {
     let setting = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let histories = setting("DIFY_OBSERVE_HISTORIES").unwrap_or(12);
