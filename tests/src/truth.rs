@@ -41,7 +41,7 @@ SELECT m.app_id, CASE WHEN t.used THEN t.prompt ELSE m.message_tokens END AS pro
 FROM messages m LEFT JOIN LATERAL (
   SELECT sum(message_token) AS prompt, sum(answer_token) AS completion, sum(total_price) AS price, min(currency) AS currency, sum(message_token + answer_token) > 0 AS used
   FROM message_agent_thoughts WHERE message_id = m.id) t ON true
-WHERE m.workflow_run_id IS NULL AND m.model_id IS NOT NULL AND m.status <> 'paused';
+WHERE m.workflow_run_id IS NULL AND (m.model_id IS NOT NULL OR t.used) AND m.status <> 'paused';
 ";
 
 /// The figures that follow from rows alone.

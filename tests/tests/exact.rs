@@ -104,17 +104,18 @@ pub(crate) async fn differences(truth: &TestDatabase, exported: &Figures) -> any
     Ok(Truth::of(truth).await?.differences(exported))
 }
 
-/// The behaviour of the simulated Dify: every fault, late commits, wrong clocks, in compressed time.
-pub(crate) fn traffic(schema: &Schema, start: i64, arrivals: u64, rate: f64, celery: bool) -> anyhow::Result<Options> {
+/// The behaviour of the simulated Dify: every fault, late commits, wrong clocks, in compressed time. Not the Celery repository,
+/// which may take an end back for good: what was counted stays counted (`histories` has it).
+pub(crate) fn traffic(schema: &Schema, start: i64, arrivals: u64, rate: f64) -> anyhow::Result<Options> {
     let version: Version = schema.version.parse()?;
-    let faults = Faults { late_by: 5 * SECOND, late_message_by: 4 * SECOND, longest_pause: 5 * SECOND, ..Faults::many() };
+    // JSON that strict readers refuse cannot be summed in SQL; what is read of it has tests of its own.
+    let faults = Faults { odd_json: 0.0, late_by: 5 * SECOND, late_message_by: 4 * SECOND, longest_pause: 5 * SECOND, ..Faults::many() };
     Ok(Options {
         version,
         start,
         arrivals,
         rate,
         time_scale: 0.05,
-        celery,
         host_clocks: vec![0, 0, 0, 3 * SECOND, -SECOND],
         faults,
         deletions: Deletions::none(),

@@ -87,7 +87,7 @@ async fn two_prometheis_agree_with_sql_through_kills_and_outages() -> anyhow::Re
 
     let mut reference = Reference::default();
     for phase in 0..phases {
-        let options = traffic(&schema, live::now() + SECOND, arrivals, 12.0, false)?;
+        let options = traffic(&schema, live::now() + SECOND, arrivals, 12.0)?;
         let writes = prepare(&database, seed + phase, &options, &mut reference).await?;
         let writer = write_all(database.url(), writes).await;
         let mut killed = 0;
@@ -135,7 +135,7 @@ async fn a_prometheus_agrees_with_sql_on_a_lagging_standby() -> anyhow::Result<(
     let database = cluster.database(&schema).await?;
     let standby = cluster.standby().await?;
 
-    let options = traffic(&schema, live::now() + 2 * SECOND, 200, 12.0, false)?;
+    let options = traffic(&schema, live::now() + 2 * SECOND, 200, 12.0)?;
     let mut reference = Reference::default();
     let writes = prepare(&database, seed, &options, &mut reference).await?;
     standby.catch_up().await?;

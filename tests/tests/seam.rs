@@ -35,7 +35,7 @@ fn sum(mut one: Figures, other: Figures) -> Figures {
 async fn seam(schema: Schema, seed: u64) -> anyhow::Result<()> {
     let name = schema.describe();
     let database = Cluster::shared()?.database(&schema).await?;
-    let options = traffic(&schema, live::now() + 1_000_000, 200, 20.0, false)?;
+    let options = traffic(&schema, live::now() + 1_000_000, 200, 20.0)?;
     let simulation = Simulation::new(seed, options);
     let mut connection = database.connect().await?;
     let target = Target::probe(&mut connection).await?;
