@@ -9,6 +9,7 @@ pub mod json;
 pub mod leader;
 pub mod outcome;
 pub mod records;
+pub mod retention;
 pub mod schema;
 pub mod session;
 pub mod statistics;

@@ -1,0 +1,3 @@
+//! The commands of dify-janitor as a library, for the binary and for tests.
+
+pub mod cli;
