@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod console;
+pub mod ddl;
 pub mod error_type;
 pub mod facts;
 pub mod follow;

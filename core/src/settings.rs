@@ -6,6 +6,7 @@
 mod exporter;
 mod file_error;
 pub mod follow;
+mod janitor;
 mod labels;
 mod postgres;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use exporter::{ExporterSettings, Start};
 pub use follow::FollowSettings;
+pub use janitor::*;
 pub use labels::*;
 pub use postgres::{PostgresSettings, SslMode};
 pub use telemetry::{LogFormat, TelemetrySettings};
@@ -46,6 +48,8 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
     /// The metrics of dify-exporter and how they are served.
     pub exporter: ExporterSettings,
+    /// What dify-janitor keeps, what it lets go, and how gently.
+    pub janitor: JanitorSettings,
     /// The operator's own labels on metrics and documents.
     pub labels: LabelsSettings,
 }
@@ -58,6 +62,7 @@ impl Default for Settings {
             follow: FollowSettings::default(),
             telemetry: TelemetrySettings::default(),
             exporter: ExporterSettings::default(),
+            janitor: JanitorSettings::default(),
             labels: LabelsSettings::default(),
         }
     }
@@ -79,6 +84,7 @@ impl Settings {
         let layers = Layers::read(file, env, overrides)?;
         let mut settings = layers.merge()?;
         settings.postgres.read_secret_files()?;
+        settings.janitor.read_secret_files()?;
         settings.postgres.read_environment(&layers.env);
         settings.validate(|key, problem| layers.invalid(key, &problem))?;
         Ok(settings)
@@ -100,6 +106,7 @@ impl Settings {
         for (section, result) in sections {
             result.map_err(|(key, problem)| invalid(format!("{section}.{key}"), problem))?;
         }
+        self.janitor.validate(self.follow.abandon_after).map_err(|(key, problem)| invalid(format!("janitor.{key}"), problem))?;
         crate::labels::LabelRules::from_settings(&self.labels)
             .map_err(|error| invalid("labels".to_owned(), format!("is not usable: {error}")))?;
         match self.postgres.connect_options() {
@@ -243,6 +250,20 @@ pub(crate) fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer:
 /// Like [`word`], for a key that may be left out.
 pub(crate) fn optional_word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     word(deserializer).map(Some)
+}
+
+/// Reads a list, or one comma-separated text, as environment variables have it.
+pub(crate) fn list_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum ListOrText {
+        List(Vec<String>),
+        Text(String),
+    }
+    Ok(match ListOrText::deserialize(deserializer)? {
+        ListOrText::List(list) => list,
+        ListOrText::Text(text) => text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(),
+    })
 }
 
 /// Checks an address to listen on; shared by the sections of all binaries.

@@ -5,7 +5,6 @@
 
 mod access;
 mod cost;
-mod finding;
 mod grants;
 mod records;
 mod server;
@@ -17,10 +16,10 @@ use dify_observe_core::dify::schema::Schema;
 use dify_observe_core::dify::session::{Database, DatabaseError, ReadTx};
 use dify_observe_core::dify::statistics::{Off, Subject, server_diagnosis};
 use dify_observe_core::exit::{Exit, ResultExt as _};
+use dify_observe_core::finding::{Finding, Level, Report};
 use dify_observe_core::settings::Settings;
 
 use crate::cli::{CheckArgs, TextFormat};
-pub use finding::{Finding, Level, Report};
 
 /// Looks, prints, and ends with what `serve` would end with.
 pub async fn run(context: Context, args: CheckArgs) -> anyhow::Result<Exit> {

@@ -10,11 +10,11 @@ use dify_observe_core::dify::console::{self, App, Day, Endpoint, Rules, Window};
 use dify_observe_core::dify::schema::Schema;
 use dify_observe_core::dify::session::Database;
 use dify_observe_core::exit::{Exit, ResultExt as _};
+use dify_observe_core::output;
 use dify_observe_core::settings::Settings;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{ConsoleArgs, TableFormat};
-use crate::output;
 
 /// What is asked, with nothing left to default.
 struct Question {

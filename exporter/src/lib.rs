@@ -11,7 +11,6 @@ pub mod console;
 pub mod describe;
 pub mod encode;
 pub mod engine;
-pub mod output;
 pub mod record;
 pub mod serve;
 pub mod state;

@@ -65,14 +65,19 @@ pub struct Run {
     pub outputs: Option<String>,
 }
 
+/// Whether a run with this status has ended. An unknown status counts as ended when `finished_at` is set.
+pub(crate) fn run_has_ended(status: &str, finished_at: Option<Micros>) -> bool {
+    match status {
+        "succeeded" | "failed" | "stopped" | "partial-succeeded" => true,
+        "running" | "paused" | "scheduled" => false,
+        _ => finished_at.is_some(),
+    }
+}
+
 impl Run {
     /// Whether the stored status says that the run has ended. An unknown status counts as ended when `finished_at` is set.
     pub fn has_ended(&self) -> bool {
-        match &*self.status {
-            "succeeded" | "failed" | "stopped" | "partial-succeeded" => true,
-            "running" | "paused" | "scheduled" => false,
-            _ => self.finished_at.is_some(),
-        }
+        run_has_ended(&self.status, self.finished_at)
     }
 
     /// Waiting for a person; never abandoned.

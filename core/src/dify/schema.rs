@@ -26,6 +26,10 @@ pub struct Table {
     pub indexes: Vec<Index>,
     /// `reltuples`; `None` when the table was never analysed
     pub rows_estimate: Option<i64>,
+    /// Columns of the primary key in order; empty where there is none.
+    pub primary_key: Vec<String>,
+    /// Its rows are in partitions.
+    pub partitioned: bool,
 }
 
 /// One column.
@@ -35,6 +39,10 @@ pub struct Column {
     pub data_type: String,
     /// Whether our role may read it.
     pub readable: bool,
+    /// `attnum`: physical order.
+    pub position: i16,
+    /// Its value is computed from others and cannot be written.
+    pub generated: bool,
 }
 
 /// One valid index.
@@ -91,18 +99,23 @@ impl Schema {
             let table = schema.tables.entry(row.try_get("table_name")?).or_default();
             let rows: f32 = row.try_get("reltuples")?;
             table.rows_estimate = (rows >= 0.0).then_some(rows as i64);
-            table
-                .columns
-                .insert(row.try_get("column_name")?, Column { data_type: row.try_get("data_type")?, readable: row.try_get("readable")? });
+            table.partitioned = row.try_get("partitioned")?;
+            let column = Column {
+                data_type: row.try_get("data_type")?,
+                readable: row.try_get("readable")?,
+                position: row.try_get("position")?,
+                generated: row.try_get("generated")?,
+            };
+            table.columns.insert(row.try_get("column_name")?, column);
         }
         for row in tx.fetch_all(query(include_str!("queries/schema_indexes.sql"))).await? {
             let table: String = row.try_get("table_name")?;
             if let Some(table) = schema.tables.get_mut(&table) {
-                table.indexes.push(Index {
-                    name: row.try_get("index_name")?,
-                    columns: row.try_get("columns")?,
-                    partial: row.try_get("partial")?,
-                });
+                let columns: Vec<String> = row.try_get("columns")?;
+                if row.try_get("is_primary")? {
+                    table.primary_key.clone_from(&columns);
+                }
+                table.indexes.push(Index { name: row.try_get("index_name")?, columns, partial: row.try_get("partial")? });
             }
         }
         let version = tx.fetch_one(query("SELECT current_setting('server_version_num')::int AS version")).await?;
@@ -129,6 +142,11 @@ impl Schema {
             }
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn insert(&mut self, name: String, table: Table) {
+        self.tables.insert(name, table);
     }
 
     /// The table, whether or not it may be read.

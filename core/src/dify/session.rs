@@ -1,8 +1,8 @@
-//! The only door to the database: bounded, read-only transactions that survive pgbouncer.
+//! The only door to the database: bounded transactions that survive pgbouncer, read-only but for dify-janitor's.
 //!
 //! Behind pgbouncer in transaction mode a bound query outside a transaction silently returns another client's answer, named
 //! statements collide, and `SET` leaks to other clients. So there is no way here to run a statement but inside
-//! `BEGIN READ ONLY`, with `SET LOCAL`, as an unnamed statement.
+//! a transaction, with `SET LOCAL`, as an unnamed statement.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub enum DatabaseError {
     /// The server cannot be reached, refused the login, or went away.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
-    /// The statement ran into its timeout, or was cancelled (57014), or a lock was not to be had (55P03).
+    /// The statement ran into its timeout, or was cancelled (57014), or a lock was not to be had (55P03, 40P01).
     #[error("a statement took longer than its timeout and was cancelled")]
     Timeout,
     /// A table or column is not there (42P01, 42703): Dify was upgraded while we run, or the probe is out of date.
@@ -70,11 +70,14 @@ impl From<sqlx::Error> for DatabaseError {
             sqlx::Error::Database(database) => {
                 let message = database.message().to_owned();
                 match database.code().as_deref().unwrap_or("") {
-                    "57014" | "55P03" => DatabaseError::Timeout,
+                    // Two transactions that wait for each other are as good as one that waits too long.
+                    "57014" | "55P03" | "40P01" => DatabaseError::Timeout,
                     "42P01" | "42703" => DatabaseError::SchemaChanged(message),
                     "42501" => DatabaseError::Denied(message),
                     // Recovery conflicts on a standby cancel the transaction; it may be tried again.
                     "40001" => DatabaseError::Timeout,
+                    // These messages quote the value.
+                    code if code.starts_with("22") => DatabaseError::Value(format!("PostgreSQL refused it (SQLSTATE {code})")),
                     code if code.starts_with("28") || code.starts_with("3D") || code.starts_with("08") || code.starts_with("53") => {
                         DatabaseError::Unreachable(message)
                     }
@@ -123,9 +126,75 @@ impl Database {
         Ok(ReadTx { transaction: self.pool.begin_with(AssertSqlSafe(begin)).await? })
     }
 
+    /// Begins a transaction that may delete and insert. For dify-janitor alone.
+    pub async fn write(&self, limits: WriteLimits) -> Result<WriteTx, DatabaseError> {
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = 60000; {WRITE_MANNERS}",
+            limits.statement_timeout.as_millis().max(1),
+            limits.lock_timeout.as_millis().max(1)
+        );
+        Ok(WriteTx { session: ReadTx { transaction: self.pool.begin_with(AssertSqlSafe(begin)).await? } })
+    }
+
     /// Closes the connections.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+/// How long a writing transaction may take or wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteLimits {
+    /// Each statement is cancelled after this.
+    pub statement_timeout: Duration,
+    /// Waiting for a lock ends after this. Below PostgreSQL's `deadlock_timeout` (1 s) it is always we who give way.
+    pub lock_timeout: Duration,
+}
+
+/// Rows are found through an index or not at all: a wrong estimate must not turn a batch into a scan of a large table, and a
+/// generic plan searches an array from end to end. Values come and go as text in one form, whatever the role's defaults are.
+const WRITE_MANNERS: &str = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off; \
+     SET LOCAL enable_bitmapscan = off; SET LOCAL enable_material = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
+     SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; SET LOCAL TimeZone = 'UTC'; \
+     SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; SET LOCAL extra_float_digits = 1; \
+     SET LOCAL bytea_output = 'hex'";
+
+/// A transaction that may change rows. Dropping it rolls back.
+#[derive(Debug)]
+pub struct WriteTx {
+    session: ReadTx,
+}
+
+impl WriteTx {
+    /// The same transaction, for statements that only read.
+    pub fn reader(&mut self) -> &mut ReadTx {
+        &mut self.session
+    }
+
+    /// All rows that a statement returns.
+    pub async fn fetch_all(&mut self, query: Query<'_>) -> Result<Vec<PgRow>, DatabaseError> {
+        self.session.fetch_all(query).await
+    }
+
+    /// The only row of a statement that always has one.
+    pub async fn fetch_one(&mut self, query: Query<'_>) -> Result<PgRow, DatabaseError> {
+        self.session.fetch_one(query).await
+    }
+
+    /// Runs a statement and says how many rows it touched.
+    pub async fn execute(&mut self, query: Query<'_>) -> Result<u64, DatabaseError> {
+        Ok(query.persistent(false).execute(&mut *self.session.transaction).await?.rows_affected())
+    }
+
+    /// Makes it so. After an error here nobody knows whether it is.
+    pub async fn commit(self) -> Result<(), DatabaseError> {
+        Ok(self.session.transaction.commit().await?)
+    }
+
+    /// Takes everything back.
+    pub async fn rollback(self) -> Result<(), DatabaseError> {
+        self.session.end().await
     }
 }
 

@@ -16,10 +16,11 @@ mod tables;
 pub use apps::{AppFacts, DatasetFacts, app_facts, dataset_facts};
 pub use database::{Activity, Sessions, activity, sessions};
 pub use diagnosis::{
-    ServerDiagnosis, WalkCost, heap_pages, release_of, runs_named_by_messages, server_diagnosis, single_step_share, walk_cost,
+    ServerDiagnosis, WalkCost, describe_release, heap_pages, release_of, runs_named_by_messages, server_diagnosis, single_step_share,
+    walk_cost,
 };
 pub use documents::{CompletedDocuments, DocumentCount, IndexedDocument, UploadBytes, document_counts, upload_bytes};
 pub use feedbacks::feedbacks;
 pub use queues::{OverdueSchedule, WaitingTriggers, overdue_schedules, waiting_triggers};
-pub use subject::{Off, Subject, quoted};
+pub use subject::{Off, Subject};
 pub use tables::{OldestRow, TableFigures, oldest_rows, table_figures};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::decode::Decode;
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueFormat, PgValueRef, Postgres};
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef, Postgres};
 use sqlx::types::Type;
 
 /// Microseconds between the Unix epoch and PostgreSQL's, 2000-01-01.
@@ -26,6 +26,11 @@ impl Micros {
     /// The time `seconds` after the epoch.
     pub const fn from_secs(seconds: i64) -> Self {
         Micros(seconds * 1_000_000)
+    }
+
+    /// From microseconds since PostgreSQL's epoch; its infinities stay what they are.
+    pub(crate) const fn from_postgres(micros: i64) -> Self {
+        Micros(if matches!(micros, i64::MIN | i64::MAX) { micros } else { micros.saturating_add(POSTGRES_EPOCH) })
     }
 
     /// Seconds since the epoch, with fraction, as Prometheus wants them.
@@ -70,11 +75,18 @@ impl fmt::Display for Micros {
 
 impl Type<Postgres> for Micros {
     fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_name("timestamp")
+        // By number: a name is looked up in between, which costs an unnamed statement its life.
+        <chrono::NaiveDateTime as Type<Postgres>>::type_info()
     }
 
     fn compatible(ty: &PgTypeInfo) -> bool {
         matches!(ty.to_string().to_ascii_lowercase().as_str(), "timestamp" | "timestamptz")
+    }
+}
+
+impl PgHasArrayType for Micros {
+    fn array_type_info() -> PgTypeInfo {
+        <chrono::NaiveDateTime as PgHasArrayType>::array_type_info()
     }
 }
 
@@ -83,8 +95,7 @@ impl<'r> Decode<'r, Postgres> for Micros {
         if value.format() != PgValueFormat::Binary {
             return Err("timestamps are read in binary format".into());
         }
-        let micros = i64::from_be_bytes(value.as_bytes()?.try_into()?);
-        Ok(Micros(micros.saturating_add(if matches!(micros, i64::MIN | i64::MAX) { 0 } else { POSTGRES_EPOCH })))
+        Ok(Micros::from_postgres(i64::from_be_bytes(value.as_bytes()?.try_into()?)))
     }
 }
 

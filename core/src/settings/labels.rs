@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// The operator's own labels: up to four rules, `[labels.<name>]`, each of which adds the label `<name>` to the metrics of
 /// runs, nodes, model calls, tools and messages, and `labels.<name>` to documents.
@@ -35,7 +35,7 @@ pub struct LabelSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separator: Option<String>,
     /// The values that are allowed; all others become `other` (default: any, up to `max_values`).
-    #[serde(default, deserialize_with = "list_or_text", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "super::list_or_text", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
     /// How many different values there may be where `values` is not given (default 50). The first ones stay, also across
     /// restarts; all others become `other`. Every value multiplies the series of many metrics.
@@ -67,20 +67,6 @@ pub enum LabelSource {
 
 fn max_values() -> usize {
     50
-}
-
-/// A list, or one comma-separated text, as environment variables have it.
-fn list_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum ListOrText {
-        List(Vec<String>),
-        Text(String),
-    }
-    Ok(match ListOrText::deserialize(deserializer)? {
-        ListOrText::List(list) => list,
-        ListOrText::Text(text) => text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(),
-    })
 }
 
 #[cfg(test)]

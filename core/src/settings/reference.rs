@@ -15,12 +15,16 @@ struct Field {
 }
 
 /// The sections: prefix of the keys, source, name of the struct.
-const SECTIONS: [(&str, &str, &str); 7] = [
+const SECTIONS: [(&str, &str, &str); 11] = [
     ("", include_str!("../settings.rs"), "Settings"),
     ("postgres", include_str!("postgres.rs"), "PostgresSettings"),
     ("follow", include_str!("follow.rs"), "FollowSettings"),
     ("telemetry", include_str!("telemetry.rs"), "TelemetrySettings"),
     ("exporter", include_str!("exporter.rs"), "ExporterSettings"),
+    ("janitor", include_str!("janitor.rs"), "JanitorSettings"),
+    ("janitor.archive", include_str!("janitor/archive.rs"), "ArchiveSettings"),
+    ("janitor.throttle", include_str!("janitor/throttle.rs"), "ThrottleSettings"),
+    ("janitor.policies.<name>", include_str!("janitor/policy.rs"), "PolicySettings"),
     ("labels", include_str!("labels.rs"), "LabelsSettings"),
     ("labels.<name>", include_str!("labels.rs"), "LabelSettings"),
 ];
@@ -42,7 +46,7 @@ and key in capitals with two underscores between them; a variable that is set to
 - Every secret can be read from a file, by the same key with `_file` at the end; one line break at the end of the file is ignored.
   Giving both is an error. Secrets are never logged.
 - A mistake in the configuration ends the program with exit code 64 and one sentence that says where it is and how to mend it.
-- `[section]` tables that end in a name of your choice (`[labels.<name>]`) take lower-case names, so that variables can set them too.
+- `[section]` tables that end in a name of your choice (`[labels.<name>]`, `[janitor.policies.<name>]`) take lower-case names, so that variables can set them too.
 ";
 
 /// The whole document.
@@ -89,7 +93,8 @@ fn kind(rust_type: &str) -> &'static str {
     match bare {
         "Duration" => "duration",
         "bool" => "`true` or `false`",
-        "u16" | "u32" | "u64" | "usize" => "number",
+        "u16" | "u32" | "u64" | "usize" | "i32" | "f64" => "number",
+        "Window" => "part of the day",
         "Secret" => "secret text",
         "PathBuf" => "path",
         "BTreeMap<String, String" => "table of texts",

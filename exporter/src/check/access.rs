@@ -1,15 +1,9 @@
 //! The ways to new rows: indexes on time, and from a run to its nodes.
 
+use dify_observe_core::dify::ddl::create_index;
 use dify_observe_core::dify::schema::Schema;
+use dify_observe_core::finding::{Finding, Level, Report};
 use dify_observe_core::settings::Settings;
-
-use super::finding::{Finding, Level, Report};
-
-/// Our names begin so that they collide with none of Dify's migrations. A parallel build would take a second core.
-fn create_index(table: &str, columns: &str) -> String {
-    let name: String = columns.chars().filter(|c| !c.is_whitespace()).map(|c| if c == ',' { '_' } else { c }).collect();
-    format!("SET max_parallel_maintenance_workers = 0;\nCREATE INDEX CONCURRENTLY dify_observe_{table}_{name} ON {table} ({columns});")
-}
 
 pub(super) fn look(schema: &Schema, settings: &Settings, report: &mut Report) {
     by_time(schema, settings, report, "workflow_runs", "runs", true);
@@ -19,7 +13,7 @@ pub(super) fn look(schema: &Schema, settings: &Settings, report: &mut Report) {
     let thoughts = schema.has_table("message_agent_thoughts") && schema.index_on("message_agent_thoughts", &["message_id"]).is_none();
     if thoughts {
         let message = "no index leads from a message to its agent thoughts: tool calls of agent apps are not counted";
-        let mend = create_index("message_agent_thoughts", "message_id");
+        let mend = create_index("message_agent_thoughts", &["message_id"]);
         report.add(Finding::new(Level::Warning, "access", message).mended_by(mend));
     }
 }
@@ -41,7 +35,7 @@ fn by_time(schema: &Schema, settings: &Settings, report: &mut Report, table: &st
          new ones are seen when a pass comes by",
         settings.follow.scan_pages_per_second
     );
-    report.add(Finding::new(Level::Warning, "access", message).mended_by(create_index(table, "created_at, id")));
+    report.add(Finding::new(Level::Warning, "access", message).mended_by(create_index(table, &["created_at", "id"])));
 }
 
 /// The prefix that leads to a run's nodes in Dify before 1.12.
@@ -54,7 +48,7 @@ fn nodes(schema: &Schema, report: &mut Report) {
         Some(index) => Finding::new(Level::Ok, "access", format!("node executions are found by run through {}", index.name)),
         None => {
             let message = "no index leads from a run to its node executions: every closed run reads the whole table";
-            Finding::new(Level::Warning, "access", message).mended_by(create_index(table, "workflow_run_id"))
+            Finding::new(Level::Warning, "access", message).mended_by(create_index(table, &["workflow_run_id"]))
         }
     });
 }

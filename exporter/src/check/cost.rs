@@ -6,9 +6,8 @@ use dify_observe_core::dify::schema::Schema;
 use dify_observe_core::dify::session::{DatabaseError, ReadTx};
 use dify_observe_core::dify::statistics::{heap_pages, walk_cost};
 use dify_observe_core::dify::time::Micros;
+use dify_observe_core::finding::{Finding, Level, Report};
 use dify_observe_core::settings::Settings;
-
-use super::finding::{Finding, Level, Report};
 
 /// A lag that a pass without index should not exceed.
 const BEARABLE: Duration = Duration::from_secs(300);

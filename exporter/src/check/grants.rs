@@ -1,10 +1,9 @@
 //! Rights that are missing, and what is lost without them.
 
+use dify_observe_core::dify::ddl::grant;
 use dify_observe_core::dify::schema::Schema;
-use dify_observe_core::dify::statistics::quoted;
+use dify_observe_core::finding::{Finding, Level, Report};
 use dify_observe_core::settings::Settings;
-
-use super::finding::{Finding, Level, Report};
 
 /// Table, columns, and what they are for. The counterpart of `deploy/postgres/exporter-role.sql`.
 const WANTED: [(&str, &str, &str); 13] = [
@@ -49,18 +48,13 @@ fn refused<'a>(schema: &Schema, table: &str, columns: &'a str) -> Vec<&'a str> {
     columns.split_whitespace().filter(refused).collect()
 }
 
-fn grant(table: &str, columns: &[&str], role: &str) -> String {
-    let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
-    format!("GRANT SELECT ({}) ON {table} TO {};", columns.join(", "), quoted(role))
-}
-
 /// Every missing right in one go, for a role that cannot even begin.
 pub(super) fn mend_all(schema: &Schema, role: &str) -> Option<String> {
     let grants: Vec<String> = WANTED
         .iter()
         .map(|(table, columns, _)| (table, refused(schema, table, columns)))
         .filter(|(_, refused)| !refused.is_empty())
-        .map(|(table, refused)| grant(table, &refused, role))
+        .map(|(table, refused)| grant("SELECT", &refused, table, role))
         .collect();
     (!grants.is_empty()).then(|| grants.join("\n"))
 }
@@ -71,7 +65,7 @@ pub(super) fn look(schema: &Schema, settings: &Settings, role: &str, report: &mu
         let refused = refused(schema, table, columns);
         if !refused.is_empty() {
             let message = format!("the role may not read {} of {table}: for {purpose}", refused.join(", "));
-            report.add(Finding::new(Level::Warning, "rights", message).mended_by(grant(table, &refused, role)));
+            report.add(Finding::new(Level::Warning, "rights", message).mended_by(grant("SELECT", &refused, table, role)));
         }
     }
     label_rules(schema, settings, role, report);
@@ -94,7 +88,7 @@ fn label_rules(schema: &Schema, settings: &Settings, role: &str, report: &mut Re
         let refused = refused(schema, table, column);
         if !refused.is_empty() {
             let message = format!("label rules need {table}.{column}, which the role may not read: their values will be \"none\"");
-            report.add(Finding::new(Level::Warning, "rights", message).mended_by(grant(table, &refused, role)));
+            report.add(Finding::new(Level::Warning, "rights", message).mended_by(grant("SELECT", &refused, table, role)));
         }
     }
 }

@@ -6,8 +6,7 @@ use dify_observe_core::dify::schema::Schema;
 use dify_observe_core::dify::session::{DatabaseError, ReadTx};
 use dify_observe_core::dify::statistics::{runs_named_by_messages, single_step_share};
 use dify_observe_core::dify::time::Micros;
-
-use super::finding::{Finding, Level, Report};
+use dify_observe_core::finding::{Finding, Level, Report};
 
 /// Node executions that belong to no run: somebody tried one node in the editor. They are not counted.
 pub(super) async fn single_steps(tx: &mut ReadTx, schema: &Schema, report: &mut Report) -> Result<(), DatabaseError> {

@@ -1,9 +1,9 @@
 //! The server, the role, and which Dify this is.
 
+use dify_observe_core::dify::ddl::quoted;
 use dify_observe_core::dify::schema::Schema;
-use dify_observe_core::dify::statistics::{ServerDiagnosis, quoted, release_of};
-
-use super::finding::{Finding, Level, Report};
+use dify_observe_core::dify::statistics::{ServerDiagnosis, describe_release};
+use dify_observe_core::finding::{Finding, Level, Report};
 
 /// PostgreSQL 14 and newer can read a range of blocks; what is older is slow where no index serves the time of runs.
 const TID_RANGES_SINCE: i32 = 140_000;
@@ -28,14 +28,7 @@ pub(super) fn look(server: &ServerDiagnosis, report: &mut Report) {
 }
 
 pub(super) fn dify(schema: &Schema, report: &mut Report) {
-    let message = match schema.alembic_revision.as_deref() {
-        None => "the revision of Dify's schema cannot be read; nothing depends on it".to_owned(),
-        Some(revision) => match release_of(revision) {
-            Some(release) => format!("Dify {release} (migration {revision})"),
-            None => format!("migration {revision} is of no release known here: a newer Dify, or a fork; what is there is used as it is"),
-        },
-    };
-    report.add(Finding::new(Level::Ok, "Dify", message));
+    report.add(Finding::new(Level::Ok, "Dify", describe_release(schema)));
     if schema.server_version < TID_RANGES_SINCE && schema.index_on("workflow_runs", &["created_at"]).is_none() {
         let message = "PostgreSQL before 14 reads ranges of blocks slowly, and runs have no index on their time: new ones are seen late";
         report.add(Finding::new(Level::Warning, "Dify", message));

@@ -1,5 +1,5 @@
 -- schema_indexes: the catalogue's own indexes
-SELECT t.relname::text AS table_name, i.relname::text AS index_name, x.indpred IS NOT NULL AS partial,
+SELECT t.relname::text AS table_name, i.relname::text AS index_name, x.indpred IS NOT NULL AS partial, x.indisprimary AS is_primary,
        ARRAY(SELECT COALESCE(a.attname::text, '')
              FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(attnum, position)
              LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.attnum AND k.attnum > 0

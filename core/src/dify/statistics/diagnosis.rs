@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 
+use crate::dify::schema::Schema;
 use crate::dify::session::{DatabaseError, ReadTx, built_query, query};
 use crate::dify::time::Micros;
 
@@ -120,4 +121,15 @@ const RELEASES: [(&str, &str); 30] = [
 /// The release whose migrations end at this revision. One that is not known is a newer release or a fork; nothing depends on it.
 pub fn release_of(revision: &str) -> Option<&'static str> {
     RELEASES.iter().find(|(head, _)| *head == revision).map(|(_, release)| *release)
+}
+
+/// Which Dify this is, in a sentence. A hint for people: what is there decides.
+pub fn describe_release(schema: &Schema) -> String {
+    match schema.alembic_revision.as_deref() {
+        None => "the revision of Dify's schema cannot be read; nothing depends on it".to_owned(),
+        Some(revision) => match release_of(revision) {
+            Some(release) => format!("Dify {release} (migration {revision})"),
+            None => format!("migration {revision} is of no release known here: a newer Dify, or a fork; what is there is used as it is"),
+        },
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::dify::ddl::grant;
 use crate::dify::schema::Schema;
 
 /// A group of figures that is read by one statement, or by a few that stand or fall together.
@@ -146,17 +147,10 @@ impl Off {
     pub fn mend(&self, role: &str) -> Option<String> {
         match self {
             Off::Missing { .. } => None,
-            Off::NotReadable { table, columns } => Some(format!("GRANT SELECT ({}) ON {table} TO {};", columns.join(", "), quoted(role))),
+            Off::NotReadable { table, columns } => Some(grant("SELECT", columns, table, role)),
             Off::TooManyRows { rows, .. } => Some(format!("exporter.slow_max_rows = {}", (rows / 100_000 + 1) * 100_000)),
         }
     }
-}
-
-/// A name as SQL wants it: plain where it can be, else in double quotes.
-pub fn quoted(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
 impl fmt::Display for Off {
@@ -175,13 +169,6 @@ impl fmt::Display for Off {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_quoted_where_sql_needs_it() {
-        assert_eq!(quoted("dify_exporter"), "dify_exporter");
-        assert_eq!(quoted("Dify exporter"), "\"Dify exporter\"");
-        assert_eq!(quoted("a\"b"), "\"a\"\"b\"");
-    }
 
     #[test]
     fn what_is_off_says_how_to_mend_it() {

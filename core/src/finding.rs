@@ -1,9 +1,10 @@
-//! What `check` says.
+//! What a command found when it looked at configuration and database, for people and as JSON.
 
 use std::io::{self, Write};
 
-use dify_observe_core::exit::Exit;
 use serde::Serialize;
+
+use crate::exit::Exit;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -13,9 +14,9 @@ pub enum Level {
     Ok,
     /// Worth knowing.
     Note,
-    /// Something is missing or dear; `serve` works.
+    /// Something is missing or dear; the work goes on without it.
     Warning,
-    /// `serve` does not work.
+    /// The work cannot be done.
     Error,
 }
 
@@ -31,12 +32,20 @@ pub struct Finding {
     /// A statement or setting, ready to be copied, that mends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
+    /// What the work that it stands in the way of would end with.
+    #[serde(rename = "exit_code", skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
 }
 
 impl Finding {
     /// A finding that nothing mends.
     pub fn new(level: Level, subject: &'static str, message: impl Into<String>) -> Self {
-        Finding { level, subject, message: message.into(), mend: None }
+        Finding { level, subject, message: message.into(), mend: None, exit: None }
+    }
+
+    /// An error because of which the work ends with `exit` before it begins.
+    pub fn refusal(exit: Exit, subject: &'static str, message: impl Into<String>) -> Self {
+        Finding { exit: Some(exit), ..Finding::new(Level::Error, subject, message) }
     }
 
     /// The same with what mends it.
@@ -62,14 +71,20 @@ impl Report {
         self.findings.push(finding);
     }
 
-    pub(super) fn not_dify(&mut self, message: String, mend: Option<String>) {
+    /// Adds that the database is not one that can be worked with, and what would mend that.
+    pub fn not_dify(&mut self, message: String, mend: Option<String>) {
         self.not_dify = true;
-        self.add(Finding::new(Level::Error, "Dify", message).mended_by(mend));
+        self.add(Finding::refusal(Exit::NotDify, "Dify", message).mended_by(mend));
     }
 
-    /// What the process ends with: that of `serve`.
+    /// The first finding that stands in the way of the work.
+    pub fn refusal(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.exit.is_some())
+    }
+
+    /// What the process ends with: what the work that was looked at would end with.
     pub fn exit(&self) -> Exit {
-        if self.not_dify { Exit::NotDify } else { Exit::Done }
+        self.refusal().and_then(|finding| finding.exit).unwrap_or(Exit::Done)
     }
 
     /// Writes it for people: headings, sentences, and statements indented below them.
@@ -113,5 +128,10 @@ mod tests {
             "server\n  ok      PostgreSQL 15\nrights\n  WARNING missing\n          GRANT x;\n          GRANT y;\n0 errors, 1 warnings, 0 notes\n"
         );
         assert_eq!(report.exit(), Exit::Done);
+        report.add(Finding::refusal(Exit::Unavailable, "server", "gone"));
+        report.not_dify("no tables".to_owned(), None);
+        assert_eq!((report.exit(), report.not_dify), (Exit::Unavailable, true));
+        let json = serde_json::to_value(&report.findings[2]).unwrap();
+        assert_eq!(json, serde_json::json!({ "level": "error", "subject": "server", "message": "gone", "exit_code": 69 }));
     }
 }
