@@ -16,8 +16,9 @@ CARGO ?= cargo
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup: ## install the servers that tests need, where they are missing (apt; says what first)
-	@scripts/setup-servers.sh postgresql prometheus pgbouncer
+setup: ## install the servers that tests need, where they are missing (apt, pip; says what first)
+	@scripts/setup-servers.sh postgresql prometheus pgbouncer prometheus-pushgateway
+	@scripts/setup-python.sh >/dev/null
 
 build: ## build all binaries
 	$(CARGO) build --locked --workspace --bins
@@ -47,9 +48,9 @@ demo: ## PostgreSQL with Dify's rows, simulated traffic, the exporter and Promet
 	@scripts/demo.sh
 
 BENCH ?= exporter
-bench: ## side-by-side measurements; BENCH=exporter, BENCHARGS= (see --help) for smaller ones
+bench: ## side-by-side measurements; BENCH=exporter or janitor, BENCHARGS= (see --help) for smaller ones
 	@scripts/setup-servers.sh postgresql prometheus-sql-exporter prometheus-postgres-exporter
-	$(CARGO) build --locked --profile fast -p dify-exporter -p dify-observe-bench --bins
+	$(CARGO) build --locked --profile fast -p dify-exporter -p dify-janitor -p dify-observe-bench --bins
 	$(CARGO) run --locked --profile fast -p dify-observe-bench -- $(BENCH) $(BENCHARGS)
 
 docs: ## what is generated from the code: docs/metrics.md, docs/configuration.md

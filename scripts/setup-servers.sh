@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the servers that tests, the demo and the benchmarks start for themselves, where they are missing.
 #
-#   scripts/setup-servers.sh [postgresql] [prometheus] [pgbouncer]      (these three without arguments)
+#   scripts/setup-servers.sh [postgresql] [prometheus] [pgbouncer] [prometheus-pushgateway]      (all four without arguments)
 #   scripts/setup-servers.sh prometheus-sql-exporter prometheus-postgres-exporter      (what benchmarks compare with)
 #
 # Only programs are needed: nothing is started, now or at the next boot. With TEST_DATABASE_URL set, most tests use the server that
@@ -25,8 +25,8 @@ is_there() {
     postgresql) has_postgresql_server && has_program psql ;;
     prometheus) has_program prometheus && has_program promtool ;;
     pgbouncer) has_program pgbouncer ;;
-    prometheus-sql-exporter | prometheus-postgres-exporter) has_program "$1" ;;
-    *) say "unknown server: $1 (known: postgresql prometheus pgbouncer prometheus-sql-exporter prometheus-postgres-exporter)"; exit 2 ;;
+    prometheus-pushgateway | prometheus-sql-exporter | prometheus-postgres-exporter) has_program "$1" ;;
+    *) say "unknown server: $1 (known: postgresql prometheus pgbouncer prometheus-pushgateway prometheus-sql-exporter prometheus-postgres-exporter)"; exit 2 ;;
   esac
 }
 
@@ -74,7 +74,7 @@ give_up() {
 
 main() {
   local wanted=("$@") missing=()
-  [[ ${#wanted[@]} -gt 0 ]] || wanted=(postgresql prometheus pgbouncer)
+  [[ ${#wanted[@]} -gt 0 ]] || wanted=(postgresql prometheus pgbouncer prometheus-pushgateway)
   for server in "${wanted[@]}"; do
     is_there "$server" || missing+=("$(package_of "$server")")
   done

@@ -15,7 +15,7 @@ fn root() -> PathBuf {
 /// All pages of the repository, with their text.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = root();
-    let folders = ["", "docs", "deploy/postgres", "tests/fixtures"].map(|folder| root.join(folder));
+    let folders = ["", "docs", "deploy/postgres", "deploy/kubernetes", "tests/fixtures"].map(|folder| root.join(folder));
     let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
     let pages: Vec<_> =
         files.filter(|file| file.extension().is_some_and(|extension| extension == "md")).map(|file| (file.clone(), read(&file))).collect();
@@ -84,6 +84,9 @@ fn every_metric_that_is_named_exists() {
             known.insert(format!("{}{suffix}", family.name));
         }
     }
+    let janitor = dify_janitor::metrics::Metrics::default().render();
+    let families = janitor.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    known.extend(families.map(str::to_owned));
     let rules = root().join("deploy/prometheus/dify-rules.yml");
     let mut unknown = BTreeSet::new();
     for (page, text) in pages().into_iter().chain([(rules.clone(), read(&rules))]) {
@@ -99,8 +102,16 @@ fn every_metric_that_is_named_exists() {
 }
 
 /// Other things whose names begin like a metric: roles, crates, and prefixes in prose.
-const NOT_METRICS: [&str; 7] =
-    ["dify_exporter", "dify_observe", "dify_observe_", "dify_observe_core", "dify_observe_tests", "dify_exporter_", "dify_"];
+const NOT_METRICS: [&str; 8] = [
+    "dify_exporter",
+    "dify_janitor",
+    "dify_observe",
+    "dify_observe_",
+    "dify_observe_core",
+    "dify_observe_tests",
+    "dify_exporter_",
+    "dify_",
+];
 
 #[test]
 fn the_prometheus_samples_pass_promtool() {

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dify_exporter::check::{self, Level};
+use dify_exporter::check;
 use dify_observe_core::dify::session::Database;
+use dify_observe_core::finding::{Level, Report};
 use dify_observe_core::settings::Settings;
 use dify_observe_tests::postgres::{Cluster, TestDatabase};
 use dify_observe_tests::{Schema, fixtures};
@@ -95,7 +96,7 @@ async fn a_role_without_rights_gets_the_statements_that_mend_it() {
     assert!(report.findings.iter().all(|finding| finding.subject != "rights" || finding.level == Level::Ok), "{:#?}", report.findings);
 }
 
-async fn inspect(database: &TestDatabase, role: &str) -> check::Report {
+async fn inspect(database: &TestDatabase, role: &str) -> Report {
     let database = Database::new(database.url_as(role).parse().unwrap(), Duration::from_secs(10));
     check::inspect(&database, &settings()).await.unwrap()
 }
