@@ -4,7 +4,6 @@
 //! COPY and live traffic from the simulator. The contenders are measured one after another on the same database.
 
 mod contender;
-mod data;
 mod measure;
 mod queries;
 mod report;
@@ -22,8 +21,10 @@ use self::contender::{Running, Who};
 use self::measure::{Measured, Scraper, phase};
 use self::report::{Report, Stage};
 use self::traffic::Traffic;
+use crate::data::{self, History};
 use crate::machine;
 use crate::progress::say;
+use crate::statistics::percentile;
 
 /// Delays of the trailing walks in the stage that shows all of them at work: the usual ones (10 minutes to 24 hours) would
 /// need a day of live traffic first.
@@ -104,11 +105,15 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn history(options: &Options, requests: u64, days_before: f64) -> History {
+    History { requests, days: options.days, days_before, apps: options.apps, seed: options.seed }
+}
+
 /// The same database at a quarter of its size, at its full size with all contenders, and with all trailing walks at work.
 async fn main_stages(options: &Options, cluster: &Cluster) -> anyhow::Result<Vec<Stage>> {
     let database = data::create(cluster, "1.12.1").await?;
     let quarter = options.requests / 4;
-    data::load(&database, options, quarter, 0.0).await?;
+    data::load(&database, &history(options, quarter, 0.0)).await?;
     for who in [Who::Dify, Who::Sql, Who::Postgres] {
         who.grant(&database).await?;
     }
@@ -120,7 +125,7 @@ async fn main_stages(options: &Options, cluster: &Cluster) -> anyhow::Result<Vec
     stages.push(Stage { title: "A quarter of the rows".into(), note: String::new(), size, measured });
     traffic.stop()?;
 
-    data::load(&database, options, options.requests - quarter, options.days).await?;
+    data::load(&database, &history(options, options.requests - quarter, options.days)).await?;
     let traffic = begin_traffic(options, &database);
     let size = data::size(&database).await?;
     let mut measured = vec![dify(options, &database, &traffic, &[], options.scrapes).await?];
@@ -142,7 +147,7 @@ async fn main_stages(options: &Options, cluster: &Cluster) -> anyhow::Result<Vec
 
 fn begin_traffic(options: &Options, database: &TestDatabase) -> Traffic {
     say(&format!("live traffic: {} requests a second", options.rate));
-    Traffic::start(database.url(), options.seed, &data::simulated(options, database), options.rate)
+    Traffic::start(database.url(), options.seed, &data::simulated(database, options.apps), options.rate)
 }
 
 /// dify-exporter, counting from now on.
@@ -206,8 +211,8 @@ async fn with_all_walks(options: &Options, database: &TestDatabase, traffic: &Tr
 async fn idle_stage(options: &Options, cluster: &Cluster) -> anyhow::Result<Stage> {
     say("many series and nothing new");
     let database = data::create(cluster, "1.12.1").await?;
-    let history = Options { apps: options.idle_apps, days: 1.0, ..options.clone() };
-    data::load(&database, &history, (options.idle_apps as u64) * 100, 0.0).await?;
+    let idle = Options { apps: options.idle_apps, days: 1.0, ..options.clone() };
+    data::load(&database, &history(&idle, (options.idle_apps as u64) * 100, 0.0)).await?;
     Who::Dify.grant(&database).await?;
     let extra = [("DIFY_OBSERVE__EXPORTER__START", "beginning"), ("DIFY_OBSERVE__EXPORTER__BIRTH_HOLD", "2s")];
     let running = Who::Dify.start(&database, options.interval, &extra).await?;
@@ -232,7 +237,7 @@ async fn idle_stage(options: &Options, cluster: &Cluster) -> anyhow::Result<Stag
 async fn unindexed_stage(options: &Options, cluster: &Cluster, requests: u64) -> anyhow::Result<Stage> {
     say("Dify 1.8.1, which has no index on the time of runs");
     let database = data::create(cluster, "1.8.1").await?;
-    data::load(&database, options, requests, 0.0).await?;
+    data::load(&database, &history(options, requests, 0.0)).await?;
     for who in [Who::Dify, Who::Postgres] {
         who.grant(&database).await?;
     }
@@ -251,7 +256,7 @@ fn told(measured: Measured, traffic: &Traffic) -> Measured {
         "{}: {:.1} ms of database time a round, answers in {:.0} ms (p50), {:.1} MiB; {:.0} runs/s, {:.0} nodes/s, traffic {:.1} s behind, load {:.1}",
         measured.who.name(),
         measured.database.time(),
-        measure::percentile(&measured.latencies, 0.5),
+        percentile(&measured.latencies, 0.5),
         measured.memory as f64 / 1048576.0,
         measured.runs,
         measured.nodes,

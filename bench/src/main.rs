@@ -2,9 +2,12 @@
 //!
 //! Benchmarks measure and report; they pass or fail nothing.
 
+mod data;
 mod exporter;
+mod janitor;
 mod machine;
 mod progress;
+mod statistics;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +23,8 @@ struct Cli {
 enum Bench {
     /// dify-exporter beside prometheus-sql-exporter and prometheus-postgres-exporter, on one database with live traffic
     Exporter(exporter::Options),
+    /// dify-janitor beside Dify's own clean-up and other ways to delete, on one database with live traffic
+    Janitor(janitor::Options),
 }
 
 #[tokio::main]
@@ -28,6 +33,7 @@ async fn main() -> anyhow::Result<()> {
     let work = async {
         match bench {
             Bench::Exporter(options) => exporter::run(&options).await,
+            Bench::Janitor(options) => janitor::run(&options).await,
         }
     };
     // Ctrl-C drops what was started: servers, processes and folders go with their values.

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::contender::Who;
-use super::data::Size;
-use super::measure::{Measured, percentile};
+use super::measure::Measured;
 use super::{Options, queries};
+use crate::data::{SERVER_SETTINGS, Size};
 use crate::machine;
+use crate::statistics::percentile;
 
 const INTO_STRING: &str = "writing to a string does not fail";
 
@@ -74,7 +75,7 @@ impl Report<'_> {
 
     fn method(&self, text: &mut String) {
         let Options { rate, interval, scrapes, peer_scrapes, warm_up, days, apps, seed, .. } = self.options;
-        let settings: Vec<String> = super::data::SERVER_SETTINGS.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let settings: Vec<String> = SERVER_SETTINGS.iter().map(|(name, value)| format!("{name}={value}")).collect();
         write!(
             text,
             "## Machine and method\n\n\

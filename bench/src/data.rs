@@ -51,25 +51,41 @@ pub(crate) async fn create(cluster: &Cluster, version: &str) -> anyhow::Result<T
     Ok(database)
 }
 
-/// What the simulator writes, to history and live.
-pub(crate) fn simulated(options: &super::Options, database: &TestDatabase) -> simulator::Options {
-    let version = database.schema().version.parse::<Version>().unwrap_or(Version::new(1, 12, 1));
-    simulator::Options { version, apps: options.apps, ..simulator::Options::default() }
+/// What history a database has.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    /// Requests.
+    pub(crate) requests: u64,
+    /// Days that they cover.
+    pub(crate) days: f64,
+    /// How many days ago the last of them came.
+    pub(crate) days_before: f64,
+    /// Apps.
+    pub(crate) apps: usize,
+    /// Decides apps and traffic.
+    pub(crate) seed: u64,
 }
 
-/// Loads finished history that ends `days_before` days ago, and leaves the tables vacuumed.
-pub(crate) async fn load(database: &TestDatabase, options: &super::Options, requests: u64, days_before: f64) -> anyhow::Result<()> {
-    let span = Duration::from_secs_f64(options.days.max(0.01) * 86_400.0);
+/// What the simulator writes, to history and live.
+pub(crate) fn simulated(database: &TestDatabase, apps: usize) -> simulator::Options {
+    let version = database.schema().version.parse::<Version>().unwrap_or(Version::new(1, 12, 1));
+    simulator::Options { version, apps, ..simulator::Options::default() }
+}
+
+/// Loads finished history, and leaves the tables vacuumed.
+pub(crate) async fn load(database: &TestDatabase, history: &History) -> anyhow::Result<()> {
+    let &History { requests, days, days_before, apps, seed } = history;
+    let span = Duration::from_secs_f64(days.max(0.01) * 86_400.0);
     // The last minutes are left to live traffic, so that no story reaches into the future.
     let end = live::now() - 120_000_000 - (days_before * 86_400e6) as i64;
     let load = Load {
         url: database.url().to_owned(),
-        seed: options.seed,
+        seed,
         options: simulator::Options {
             start: end - span.as_micros() as i64,
             arrivals: requests,
             rate: requests as f64 / span.as_secs_f64(),
-            ..simulated(options, database)
+            ..simulated(database, apps)
         },
         jobs: 2,
         rebuild_indexes: requests >= 100_000,
