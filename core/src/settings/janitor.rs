@@ -123,7 +123,7 @@ impl Default for JanitorSettings {
 type Problem = (String, String);
 
 impl JanitorSettings {
-    /// The time zone of `window`; [`JanitorSettings::validate`] has seen that it is one.
+    /// The time zone of `window`; `validate` has seen that it is one.
     pub fn zone(&self) -> chrono_tz::Tz {
         self.time_zone.parse().unwrap_or(chrono_tz::UTC)
     }

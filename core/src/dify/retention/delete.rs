@@ -3,7 +3,7 @@
 //! Children are deleted through the index by which Dify itself would find them, not by the keys that were archived, so that a row that
 //! was added since comes to light; what comes back is compared with what was archived, and any difference takes the transaction back
 //! and leaves that bundle out. Nothing in Dify locks a parent before it adds a child, so a row added in the milliseconds between a
-//! statement and the commit is found afterwards (see [`super::revenants`]).
+//! statement and the commit is found afterwards (see [`mod@super::revenants`]).
 
 mod attempt;
 mod comparison;

@@ -91,7 +91,7 @@ pub enum Path {
         /// What the columns before it hold.
         prefix: Prefix,
     },
-    /// No index serves it: keys are collected for many bundles at once, in ranges of blocks (see [`super::prefetch`]), and rows are
+    /// No index serves it: keys are collected for many bundles at once, in ranges of blocks (see [`mod@super::prefetch`]), and rows are
     /// then found by primary key.
     Prefetch,
 }
