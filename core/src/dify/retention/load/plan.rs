@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_bundle_that_is_too_large_is_divided() {
-        let rows = [row(0, 1, 6000), row(0, 2, 3000), row(0, 3, 6000)];
+        let rows = [row(0, 1, 6000), row(0, 2, 2000), row(0, 3, 6000)];
         assert_eq!(orders(&[named(0)], &rows, LIMITS), [Order::Rows(vec![item(rows[0]), item(rows[1])]), Order::Rows(vec![item(rows[2])])]);
     }
 
