@@ -88,7 +88,8 @@ where
 {
     let file = config_file(common, Path::new(DEFAULT_CONFIG));
     let settings = load(common, file.as_deref())?;
-    telemetry::start(&settings.telemetry, if life == Life::Service { "info" } else { "warn" });
+    // What sqlx warns of (a lost connection, a slow answer) is said by ourselves, once and in our words.
+    telemetry::start(&settings.telemetry, if life == Life::Service { "info,sqlx=error" } else { "warn,sqlx=error" });
     set_panic_hook();
     install_tls_provider();
     log_start(program, file.as_deref(), &settings);

@@ -101,8 +101,12 @@ impl Settings {
             let problem = format!("is \"{}\": write an absolute path, so that it is the same from everywhere", self.state_dir.display());
             return Err(invalid("state_dir".to_owned(), problem));
         }
-        let sections =
-            [("postgres", self.postgres.validate()), ("telemetry", self.telemetry.validate()), ("exporter", self.exporter.validate())];
+        let sections = [
+            ("postgres", self.postgres.validate()),
+            ("follow", self.follow.validate()),
+            ("telemetry", self.telemetry.validate()),
+            ("exporter", self.exporter.validate()),
+        ];
         for (section, result) in sections {
             result.map_err(|(key, problem)| invalid(format!("{section}.{key}"), problem))?;
         }

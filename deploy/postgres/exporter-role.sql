@@ -1,9 +1,12 @@
 -- The role that dify-exporter reads Dify's database with: SELECT on the columns that it measures, and nothing else.
 --
---   psql -d dify -v ON_ERROR_STOP=1 -f exporter-role.sql [-v role=dify_exporter] [-v password=…] [-v content=1]
+--   psql -d dify -v ON_ERROR_STOP=1 -f exporter-role.sql [-v role=dify_exporter] [-v content=1]
+--   psql -d dify -c '\password dify_exporter'
 --
 -- Run it as the owner of Dify's tables (or a superuser), again after each upgrade of Dify: it grants what is there,
--- skips what this version of Dify does not have, and takes nothing away. Without a password, set one with \password.
+-- skips what this version of Dify does not have, and takes nothing away.
+-- \password asks for the password and sends only its hash. -v password=… sets one too, but whoever may list the machine's
+-- processes can read it there meanwhile: for scripts on machines of their own.
 -- content=1 adds the few columns with people's words that label rules may need; see the end.
 
 \set ON_ERROR_STOP 1

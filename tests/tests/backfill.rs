@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use dify_observe_tests::postgres::{Cluster, TestDatabase};
 use dify_observe_tests::{Schema, children, fixtures, process};
 
+use crate::exporter::{Setup, load_history, traffic};
+
+const HOUR: i64 = 3_600_000_000;
+
 /// After the last of the real rows, and too soon after it for anything to be abandoned.
 const SEAM: &str = "2026-11-20T12:00:00Z";
 
@@ -28,6 +32,24 @@ async fn without_knowing_where_serve_began_it_refuses() {
     let finished = backfill(&database, &folder, &[]).await;
     assert_eq!(finished.code, Some(64), "{}", finished.stderr);
     assert!(finished.stderr.contains("--assume-start"), "{}", finished.stderr);
+    assert_eq!(finished.stdout, "");
+}
+
+#[tokio::test]
+async fn before_serve_knows_what_was_open_it_refuses() {
+    let schema = Schema::load("1.8.1").unwrap();
+    let database = Cluster::shared().unwrap().database(&schema).await.unwrap();
+    load_history(&database, 8, traffic(&schema, 300, HOUR, 5 * HOUR).unwrap()).await.unwrap();
+    database.execute("ANALYZE").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // Without an index on time a pass over the runs takes minutes at this rate.
+    let setup = Setup::new(database.url()).with("DIFY_OBSERVE__FOLLOW__SCAN_PAGES_PER_SECOND", "1").in_folder(folder.path());
+    let exporter = setup.start_in_its_folder().await.unwrap();
+    exporter.scrape().await.unwrap();
+    drop(exporter);
+    let finished = backfill(&database, &folder, &[]).await;
+    assert_eq!(finished.code, Some(75), "{}", finished.stderr);
+    assert!(finished.stderr.contains("run backfill again"), "{}", finished.stderr);
     assert_eq!(finished.stdout, "");
 }
 

@@ -57,6 +57,19 @@ async fn multiply(database: &TestDatabase, copies: std::ops::RangeInclusive<u32>
     database.execute("VACUUM ANALYZE").await.unwrap();
 }
 
+/// Runs, node executions and messages.
+async fn rows(database: &TestDatabase) -> [i64; 3] {
+    let mut rows = [0; 3];
+    for (rows, sql) in rows.iter_mut().zip([
+        "SELECT count(*) FROM workflow_runs",
+        "SELECT count(*) FROM workflow_node_executions",
+        "SELECT count(*) FROM messages",
+    ]) {
+        *rows = database.count(sql).await.unwrap();
+    }
+    rows
+}
+
 fn about_the_same(small: f64, large: f64) -> bool {
     (large - small).abs() <= 0.1 * small.max(10.0)
 }
@@ -67,10 +80,12 @@ async fn a_scrape_with_nothing_new_costs_the_same_whatever_the_size() {
     let database = cluster.database(&Schema::load("1.12.1").unwrap()).await.unwrap();
     load_history(&database, 3, traffic(database.schema(), 150, 2 * DAY, 5 * DAY).unwrap()).await.unwrap();
     multiply(&database, 1..=2).await;
+    let few = rows(&database).await;
     let small = quiet_cost(&database, &settled(Setup::new(database.url())).await).await;
     multiply(&database, 3..=11).await;
-    let rows = database.count("SELECT count(*) FROM workflow_node_executions").await.unwrap();
-    assert!(rows > 10_000, "{rows}");
+    let many = rows(&database).await;
+    assert_eq!(many, few.map(|rows| rows * 10));
+    assert!(many[1] > 10_000, "{many:?}");
     let large = quiet_cost(&database, &settled(Setup::new(database.url())).await).await;
     assert!(about_the_same(small.statements, large.statements), "{small:?} {large:?}");
     assert!(about_the_same(small.pages, large.pages), "{small:?} {large:?}");

@@ -173,6 +173,25 @@ async fn a_second_exporter_waits_for_its_turn() {
 }
 
 #[tokio::test]
+async fn a_database_made_anew_under_the_same_name_is_another_one() {
+    let cluster = Cluster::private(&[]).unwrap();
+    let database = database_with_history(&cluster).await;
+    let exporter = from_the_beginning(&database).start().await.unwrap();
+    let counted = at_rest(&exporter).await;
+    let successor = database_with_history(&cluster).await;
+    let mut admin = cluster.admin().await.unwrap();
+    for sql in [
+        format!("DROP DATABASE {} WITH (FORCE)", database.name()),
+        format!("ALTER DATABASE {} RENAME TO {}", successor.name(), database.name()),
+    ] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+    }
+    let changes = |metrics: &Metrics| metrics.value("dify_exporter_database_changes_total") == Some(1.0);
+    exporter.scrape_until("the other database is noticed", changes).await.unwrap();
+    assert_eq!(at_rest(&exporter).await.value("dify_workflow_runs_total"), counted.value("dify_workflow_runs_total"));
+}
+
+#[tokio::test]
 async fn prometheus_comes_in_by_tls_and_password_and_nobody_else() {
     let database = database_with_history(Cluster::shared().unwrap()).await;
     let folder = tempfile::tempdir().unwrap();

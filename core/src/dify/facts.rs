@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error_type::{ErrorContext, ErrorType, classify};
 use super::json;
-use super::records::{Node, Word};
+use super::records::{Message, Node, Thought, Word};
 
 pub use models::{Call, ModelUse, message_model_uses, model_use};
 pub use retrievals::{Retrieval, message_retrievals, node_retrievals};
@@ -46,6 +46,22 @@ pub fn soft_failure(node: &Node) -> Option<ErrorType> {
         }
         _ => None,
     }
+}
+
+/// How many of the JSON values that were fetched with a node are damaged or cut: what stood before the break is counted, what
+/// came after it is not. The outputs of an HTTP request are fetched as far as the status code only, which comes first.
+pub fn unreadable_node_values(node: &Node) -> u64 {
+    let outputs = node.outputs.as_deref().filter(|_| &*node.node_type != "http-request");
+    unreadable([node.execution_metadata.as_deref(), node.process_data.as_deref(), outputs, node.inputs.as_deref()])
+}
+
+/// The same for a message with its agent thoughts.
+pub fn unreadable_message_values(message: &Message, thoughts: &[Thought]) -> u64 {
+    unreadable([message.metadata.as_deref()].into_iter().chain(thoughts.iter().map(|thought| thought.tool_meta.as_deref())))
+}
+
+fn unreadable<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> u64 {
+    values.into_iter().flatten().filter(|text| !text.trim().is_empty() && !json::is_complete(text)).count() as u64
 }
 
 /// A failed attempt that Dify kept inside the row of the node (1.16 and newer).
@@ -129,6 +145,21 @@ pub(super) mod tests {
         assert_eq!(soft_failure(&extractor), Some(ErrorType::Other));
         extractor.outputs = Some(r#"{"__is_success": 1, "__reason": null}"#.into());
         assert_eq!(soft_failure(&extractor), None);
+    }
+
+    #[test]
+    fn values_that_are_damaged_or_cut_are_told_from_odd_ones() {
+        let mut llm = node("llm", "succeeded");
+        llm.execution_metadata = Some(r#"{"total_tokens": NaN}"#.into());
+        llm.process_data = Some(String::new());
+        llm.outputs = Some("null".into());
+        assert_eq!(unreadable_node_values(&llm), 0, "not strict, empty, null: all of it is read");
+        llm.process_data = Some(r#"{"usage": {"prompt_tokens": 3}, "prompts": [{"text": "cut he"#.into());
+        llm.outputs = Some("no JSON".into());
+        assert_eq!(unreadable_node_values(&llm), 2);
+        let mut http = node("http-request", "succeeded");
+        http.outputs = Some(r#"{"status_code": 200, "body": "the first 512 char"#.into());
+        assert_eq!(unreadable_node_values(&http), 0, "no more of it was fetched");
     }
 
     #[test]

@@ -36,6 +36,13 @@ pub fn pick(text: &str, keys: &[&str]) -> Map<String, Value> {
     }
 }
 
+/// Whether a text holds one value from its beginning to its end: neither damaged nor cut. Walks over it and keeps nothing.
+pub fn is_complete(text: &str) -> bool {
+    let mut reader = Reader::new(text);
+    reader.document(Some(&[]));
+    reader.is_complete()
+}
+
 /// A number, or a text that is one.
 pub fn number(value: &Value) -> Option<f64> {
     let number = match value {
@@ -111,6 +118,7 @@ mod tests {
         for sample in SAMPLES {
             let strict: Value = serde_json::from_str(sample.trim_start_matches('\u{feff}')).unwrap();
             assert_eq!(parse(sample), Parsed { value: strict, complete: true }, "{sample}");
+            assert!(is_complete(sample), "{sample}");
         }
     }
 
@@ -122,7 +130,7 @@ mod tests {
                 let cut = parse(&sample[..end]);
                 assert!(cut.value.is_null() || is_part(&cut.value, &whole), "{} of {whole}", cut.value);
                 if !sample[end..].trim().is_empty() {
-                    assert!(!cut.complete, "{}", &sample[..end]);
+                    assert!(!cut.complete && !is_complete(&sample[..end]), "{}", &sample[..end]);
                 }
             }
         }

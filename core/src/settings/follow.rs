@@ -54,6 +54,31 @@ impl Default for FollowSettings {
     }
 }
 
+impl FollowSettings {
+    /// The first key whose value cannot be followed by, and why.
+    pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
+        let ascending = self.trail.first().is_some_and(|first| !first.is_zero()) && self.trail.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascending {
+            let problem = "needs delays above 0, each longer than the one before, such as \"10m, 1h, 6h, 24h\"";
+            return Err(("trail", problem.to_owned()));
+        }
+        let zero = |what: &str| format!("is 0, which would {what}");
+        if self.abandon_after.is_zero() {
+            return Err(("abandon_after", zero("give up every run as it begins: write a duration such as \"24h\"")));
+        }
+        if self.page_rows == 0 {
+            return Err(("page_rows", zero("read nothing: write 1 or more")));
+        }
+        if self.value_bytes == 0 {
+            return Err(("value_bytes", zero("cut everything away: write a size such as \"256KiB\"")));
+        }
+        if self.scan_pages_per_second == 0 {
+            return Err(("scan_pages_per_second", zero("never find a run in older versions of Dify: write 1 or more")));
+        }
+        Ok(())
+    }
+}
+
 /// A list of durations as people write them, as a list or as one comma-separated text (for environment variables).
 mod durations {
     use std::time::Duration;
@@ -80,5 +105,27 @@ mod durations {
             .iter()
             .map(|text| humantime::parse_duration(text).map_err(|e| D::Error::custom(format!("{text:?} is not a duration: {e}"))))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_followed_by_is_named() {
+        let key = |change: fn(&mut FollowSettings)| {
+            let mut settings = FollowSettings::default();
+            change(&mut settings);
+            settings.validate().err().map(|(key, _)| key)
+        };
+        assert_eq!(key(|_| {}), None);
+        assert_eq!(key(|settings| settings.overlap = Duration::ZERO), None);
+        assert_eq!(key(|settings| settings.trail.clear()), Some("trail"));
+        assert_eq!(key(|settings| settings.trail.swap(0, 1)), Some("trail"));
+        assert_eq!(key(|settings| settings.abandon_after = Duration::ZERO), Some("abandon_after"));
+        assert_eq!(key(|settings| settings.page_rows = 0), Some("page_rows"));
+        assert_eq!(key(|settings| settings.value_bytes = 0), Some("value_bytes"));
+        assert_eq!(key(|settings| settings.scan_pages_per_second = 0), Some("scan_pages_per_second"));
     }
 }

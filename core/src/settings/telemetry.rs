@@ -10,7 +10,8 @@ pub struct TelemetrySettings {
     #[serde(deserialize_with = "super::word")]
     pub log_format: LogFormat,
     /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or directives as in `info,sqlx=warn`. When not
-    /// set: `info` for the services, `warn` for commands that print an answer and end. `RUST_LOG` is not read.
+    /// set: `info,sqlx=error` for the services, `warn,sqlx=error` for commands that print an answer and end. `RUST_LOG` is
+    /// not read.
     pub log_filter: Option<String>,
 }
 

@@ -27,6 +27,11 @@ pub(super) fn range(settings: &Settings, args: &BackfillArgs) -> anyhow::Result<
             if position.start == Micros::MIN {
                 bail!("`serve` counts from the beginning (exporter.start), so there is nothing left for backfill");
             }
+            if !follow.knows_what_was_open() {
+                let message = "`serve` has not read all of its tables once since it began, so it is not known yet which older runs it \
+                     counts: let it run until dify_exporter_lag_seconds is there for each collector and small, then run backfill again";
+                return Err(anyhow::anyhow!(message)).or_exit(Exit::TryLater);
+            }
             let except = position.open_at_start.into_iter().collect();
             // Nobody else will tell what committed after the start and bears an earlier time, so its end is what it is by now.
             HistoryRange { from: Micros::MIN, until: position.start, except, as_of: Micros::now().max(position.start) }

@@ -19,7 +19,7 @@ families! {
         .labels(&["collector"]).global();
     VANISHED_RECORDS = counter("dify_exporter_vanished_records", "Records seen open that were deleted before they were seen final")
         .labels(&["collector"]).global();
-    UNREADABLE_VALUES = counter("dify_exporter_unreadable_values", "Values that could not be read: that row counts, its details do not")
+    UNREADABLE_VALUES = counter("dify_exporter_unreadable_values", "JSON values that were damaged, or longer than follow.value_bytes: their record counts, with what stood before the break")
         .labels(&["collector"]).global();
     SERIES_FOLDED = counter("dify_exporter_series_folded", "Updates counted under the label value other because their family has as many label sets as exporter.max_series_per_family allows")
         .labels(&["family"]).global();

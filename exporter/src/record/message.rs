@@ -2,7 +2,7 @@
 
 use dify_observe_core::dify::error_type::{ErrorContext, classify};
 use dify_observe_core::dify::facts::{self, UNKNOWN};
-use dify_observe_core::dify::follow::Closed;
+use dify_observe_core::dify::follow::{Closed, Kind};
 use dify_observe_core::dify::outcome::ABANDONED;
 use dify_observe_core::dify::records::{Message, Thought, Word};
 
@@ -22,6 +22,7 @@ pub(super) fn closed(
 ) {
     let subject = Subject::of_message(message, context);
     stored(&subject, message, closed, totals);
+    nodes::unreadable(Kind::Message, facts::unreadable_message_values(message, thoughts), totals);
     if let Some(user) = message.from_end_user_id {
         side.users.seen(subject.app.id, user, message.created_at);
     }

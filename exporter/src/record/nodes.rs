@@ -2,6 +2,7 @@
 
 use dify_observe_core::dify::error_type::{ErrorContext, classify};
 use dify_observe_core::dify::facts::{self, Retrieval, ToolCall};
+use dify_observe_core::dify::follow::Kind;
 use dify_observe_core::dify::outcome::{self, ABORTED, INTERRUPTED};
 use dify_observe_core::dify::records::{Node, Run, Word};
 
@@ -10,7 +11,7 @@ use super::streaks::{Scope, Verdict};
 use super::subject::Subject;
 use super::{Context, SideState, llm};
 use crate::catalogue;
-use crate::store::Totals;
+use crate::store::{Labels, Totals};
 
 /// Longest part of a node's title in a label.
 const TITLE_LENGTH: usize = 60;
@@ -31,6 +32,7 @@ pub(super) fn settled(
         let (node, status) = (&nodes[at], &statuses[at]);
         let repeats = outcome::repeats_child(nodes, statuses, at);
         executed(subject, node, status, repeats, totals);
+        unreadable(Kind::Run, facts::unreadable_node_values(node), totals);
         let graph = context.catalog.graph_node(run, node);
         if let Some(usage) = facts::model_use(node, status, graph) {
             llm::used(subject, &usage, context, totals, side);
@@ -45,6 +47,13 @@ pub(super) fn settled(
             let verdict = Verdict::of_status(status);
             side.streaks.tell(subject, Scope::Node, &name(node), verdict, context.streak_length, totals);
         }
+    }
+}
+
+/// Values of a record of this kind whose details are lost.
+pub(super) fn unreadable(kind: Kind, values: u64, totals: &mut Totals) {
+    if values > 0 {
+        totals.add(&catalogue::UNREADABLE_VALUES, Labels::global([kind.as_str()]), values);
     }
 }
 

@@ -501,6 +501,17 @@ fn triggers_feedback_and_what_vanished() {
 }
 
 #[test]
+fn broken_values_are_counted_by_the_kind_of_their_record() {
+    let mut bench = Bench::new();
+    let broken = Node { execution_metadata: Some("{\"total_tokens\": 7, \"cut".into()), ..node("llm", "llm", "succeeded") };
+    bench.record(&closed(run("succeeded"), vec![broken, node("end", "end", "succeeded")]));
+    bench.record(&message_closed(Message { metadata: Some("nothing".into()), ..message("normal") }, vec![]));
+    let unreadable = |kind| bench.totals.counter(&catalogue::UNREADABLE_VALUES, Labels::global([kind]));
+    assert_eq!((unreadable("runs"), unreadable("messages")), (1, 1));
+    assert_eq!(bench.all(&catalogue::NODE_EXECUTIONS).len(), 2, "the rows themselves count");
+}
+
+#[test]
 fn a_deleted_app_keeps_its_id() {
     let mut bench = Bench::new();
     let gone = Uuid::from_u128(0xdead);

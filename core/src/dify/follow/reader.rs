@@ -23,7 +23,7 @@ pub(crate) struct ServerFacts {
     pub(crate) lsn: i64,
     /// Timeline of that position.
     pub(crate) timeline: i32,
-    /// `system_identifier` and database name: another one is another database.
+    /// `system_identifier`, the database's oid and name: another one is another database, even under the same name.
     pub(crate) identity: String,
 }
 

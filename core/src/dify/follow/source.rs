@@ -147,6 +147,8 @@ impl Source {
         match reader.path(kind) {
             WalkPath::Off => {
                 found.through = moment.edge.unwrap_or(self.through).max(self.through);
+                // A table that is not there has nothing open.
+                found.open_at_anchor = (!self.anchored).then(Vec::new);
                 return Ok(found);
             }
             WalkPath::Index => {

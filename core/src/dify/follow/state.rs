@@ -155,6 +155,11 @@ impl FollowState {
         self.started_at
     }
 
+    /// Whether everything that was open at the start is known. Where no index serves the time, that takes a whole pass.
+    pub fn knows_what_was_open(&self) -> bool {
+        self.sources().iter().all(|(_, source)| source.anchored)
+    }
+
     /// What is covered.
     pub fn position(&self) -> Position {
         let followed = [&self.runs, &self.messages];
