@@ -56,7 +56,7 @@ impl Disturber {
     async fn disturb(&mut self) -> anyhow::Result<()> {
         let now = naive(live::now());
         let id = Builder::from_random_bytes(self.rng.random()).into_uuid();
-        match self.rng.random_range(0..8) {
+        match self.rng.random_range(0..9) {
             0 => self.update("workflow_runs", &self.runs.clone(), "total_steps = coalesce(total_steps, 0) + 1").await,
             1 => self.update("workflow_node_executions", &self.nodes.clone(), "elapsed_time = elapsed_time + 1").await,
             2 => self.update("messages", &self.messages.clone(), "answer = answer || ' (edited)'").await,
@@ -69,6 +69,7 @@ impl Disturber {
                 self.again("workflow_node_executions", &nodes, &[("id", &id.to_string()), ("node_execution_id", &id.to_string())]).await
             }
             6 => self.feedback(id, &now).await,
+            7 => self.save(id, &now).await,
             _ => self.annotate(id, &now).await,
         }
     }
@@ -95,6 +96,17 @@ impl Disturber {
         self.both(&format!(
             "INSERT INTO message_feedbacks (id, app_id, conversation_id, message_id, rating, from_source, created_at, updated_at)
              VALUES ('{id}', {of}, '{message}', 'dislike', 'user', '{now}', '{now}')"
+        ))
+        .await
+    }
+
+    async fn save(&mut self, id: Uuid, now: &str) -> anyhow::Result<()> {
+        let Some(message) = self.messages.choose(&mut self.rng).copied() else { return Ok(()) };
+        let of = self.of_message(message).await?;
+        let app = of.split(',').next().unwrap_or_default();
+        self.both(&format!(
+            "INSERT INTO saved_messages (id, app_id, message_id, created_by_role, created_by, created_at)
+             VALUES ('{id}', {app}, '{message}', 'end_user', '{id}', '{now}')"
         ))
         .await
     }
@@ -216,5 +228,33 @@ async fn a_run_that_ends_after_its_deletion_gets_its_nodes_back() -> anyhow::Res
         said.stdout,
         said.stderr
     );
+    nothing_was_lost(&scene, &shadow).await
+}
+
+/// An annotation of an answer, and a bookmark, that came while their conversations were being deleted: the conversations come back for
+/// them.
+#[tokio::test]
+async fn what_was_annotated_or_saved_too_late_comes_back() -> anyhow::Result<()> {
+    let seed = seed("what_was_annotated_or_saved_too_late");
+    let scene = Scene::new(&Schema::load("1.12.1")?, seed, 300).await?;
+    let shadow = copy(&scene).await?;
+    let mut disturber = Disturber::new(&scene, &shadow, seed).await?;
+    scene.setup.prune().await?;
+    scene.is_pruned().await?;
+    let (messages, now) = (std::mem::take(&mut disturber.messages), naive(live::now()));
+    let [annotation, saved] = [(); 2].map(|()| Builder::from_random_bytes(disturber.rng.random()).into_uuid());
+    let (first, last) = (messages.first().context("no message is due")?, messages.last().context("no message is due")?);
+    disturber.messages = vec![*first];
+    disturber.annotate(annotation, &now).await?;
+    disturber.messages = vec![*last];
+    disturber.save(saved, &now).await?;
+    drop(disturber);
+    scene.setup.prune().await?;
+    for message in [first, last] {
+        ensure!(
+            scene.database.count(&format!("SELECT count(*) FROM messages WHERE id = '{message}'")).await? == 1,
+            "{message} is not back"
+        );
+    }
     nothing_was_lost(&scene, &shadow).await
 }

@@ -11,7 +11,7 @@ use sqlx::Row;
 
 use super::bundle::{Bundle, Root};
 use super::manners;
-use super::ownership::{Member, Ownership, Parent, Path};
+use super::ownership::{Ownership, Parent, Path};
 use super::parents::{Find, Parents};
 use crate::dify::session::{Database, DatabaseError, built_query};
 
@@ -30,6 +30,7 @@ pub struct Revenant {
 }
 
 /// Looks for rows of deleted bundles: for the root, and for what names the root, a run or a message of it, wherever an index finds it.
+/// Annotations and bookmarks too, which are not deleted with a conversation but keep it: one that came while it was being deleted.
 pub async fn revenants(
     db: &Database,
     ownership: &Ownership,
@@ -40,51 +41,67 @@ pub async fn revenants(
     for root in [Root::Run, Root::Conversation] {
         let positions: Vec<usize> = (0..bundles.len()).filter(|position| bundles[*position].root == root).collect();
         for page in positions.chunks(PAGE) {
-            look(db, ownership.members(root), bundles, page, statement_timeout, &mut found).await?;
+            look(db, &places(ownership, root), bundles, page, statement_timeout, &mut found).await?;
         }
     }
     Ok(found.into_values().collect())
 }
 
+/// Where something of a deleted bundle may be.
+struct Place<'a> {
+    table: &'a str,
+    column: &'a str,
+    parent: Parent,
+    path: &'a Path,
+}
+
+fn places(ownership: &Ownership, root: Root) -> Vec<Place<'_>> {
+    let members = ownership.members(root).iter().filter(|member| member.path != Path::Prefetch);
+    let members =
+        members.map(|member| Place { table: &member.shape.table, column: &member.column, parent: member.parent, path: &member.path });
+    let checks = ownership.checks.annotations.iter().chain(&ownership.checks.saved).filter(|_| root == Root::Conversation);
+    let checks = checks.map(|lookup| Place { table: lookup.table, column: lookup.column, parent: lookup.parent, path: &lookup.path });
+    members.chain(checks).collect()
+}
+
 async fn look(
     db: &Database,
-    members: &[Member],
+    places: &[Place<'_>],
     bundles: &[Bundle],
     page: &[usize],
     statement_timeout: Duration,
     found: &mut BTreeMap<usize, Revenant>,
 ) -> Result<(), DatabaseError> {
     let mut tx = manners::read(db, statement_timeout).await?;
-    for member in members.iter().filter(|member| member.path != Path::Prefetch) {
+    for place in places {
         let mut parents = Parents::default();
         for position in page {
-            parents.add_bundle(i32::try_from(*position).unwrap_or(i32::MAX), &bundles[*position], member.parent);
+            parents.add_bundle(i32::try_from(*position).unwrap_or(i32::MAX), &bundles[*position], place.parent);
         }
         if parents.is_empty() {
             continue;
         }
-        for row in tx.fetch_all(parents.bind(built_query(statement(member)), &find(member))).await? {
+        let find = Find::new(place.path, None);
+        for row in tx.fetch_all(parents.bind(built_query(place.statement(&find)), &find)).await? {
             let bundle = usize::try_from(row.try_get::<i32, _>("bundle")?).unwrap_or(usize::MAX);
             let revenant = found.entry(bundle).or_insert_with(|| Revenant { bundle, root: false, tables: BTreeSet::new() });
-            revenant.root |= member.parent == Parent::Root;
-            revenant.tables.insert(member.shape.table.clone());
+            revenant.root |= place.parent == Parent::Root;
+            revenant.tables.insert(place.table.to_owned());
         }
     }
     tx.end().await
 }
 
-fn find(member: &Member) -> Find {
-    Find::new(&member.path, None)
-}
-
-fn statement(member: &Member) -> String {
-    let (table, column, find) = (&member.shape.table, &member.column, find(member));
-    format!("-- retention_revenants_{table}: {column}\nSELECT p.bundle FROM {} WHERE {}", find.relation(), find.exists(table, column))
+impl Place<'_> {
+    fn statement(&self, find: &Find) -> String {
+        let (table, column) = (self.table, self.column);
+        format!("-- retention_revenants_{table}: {column}\nSELECT p.bundle FROM {} WHERE {}", find.relation(), find.exists(table, column))
+    }
 }
 
 /// Every statement that may be sent, with the name of its table: for looking at their plans.
 pub fn statements(ownership: &Ownership) -> Vec<(String, String)> {
-    let members = ownership.run.iter().chain(&ownership.conversation).filter(|member| member.path != Path::Prefetch);
-    let members = members.filter(|member| member.parent.table().is_none());
-    members.map(|member| (member.shape.table.clone(), statement(member))).collect()
+    let places = [Root::Run, Root::Conversation].into_iter().flat_map(|root| places(ownership, root));
+    let places = places.filter(|place| place.parent.table().is_none());
+    places.map(|place| (place.table.to_owned(), place.statement(&Find::new(place.path, None)))).collect()
 }
