@@ -35,8 +35,14 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 
 fn assert_loads(text: &str, place: &Path) {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("sample.toml");
-    std::fs::write(&file, text).unwrap();
+    let (file, secret) = (folder.path().join("sample.toml"), folder.path().join("secret"));
+    std::fs::write(&secret, "a secret of some length").unwrap();
+    // Files that hold secrets are read when the configuration is: what the sample names is not on this machine.
+    let with_files = text.lines().map(|line| match line.split_once("_file = \"") {
+        Some((key, rest)) => format!("{key}_file = \"{}\"{}", secret.display(), rest.split_once('"').unwrap_or_default().1),
+        None => line.to_owned(),
+    });
+    std::fs::write(&file, with_files.collect::<Vec<_>>().join("\n")).unwrap();
     let loaded = Settings::load(Some(&file), std::iter::empty(), Default::default());
     assert!(loaded.is_ok(), "{}: {}\n{text}", place.display(), loaded.unwrap_err());
 }
