@@ -8,6 +8,7 @@ pub mod facts;
 pub mod follow;
 pub mod json;
 pub mod leader;
+pub mod lookups;
 pub mod outcome;
 pub mod records;
 pub mod retention;

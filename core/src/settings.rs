@@ -9,8 +9,10 @@ pub mod follow;
 mod janitor;
 mod labels;
 mod postgres;
+mod redaction;
 #[cfg(test)]
 mod reference;
+mod shipper;
 mod size;
 mod telemetry;
 
@@ -26,6 +28,8 @@ pub use follow::FollowSettings;
 pub use janitor::*;
 pub use labels::*;
 pub use postgres::{PostgresSettings, SslMode};
+pub use redaction::{PatternSettings, RedactionSettings};
+pub use shipper::*;
 pub use telemetry::{LogFormat, TelemetrySettings};
 
 use crate::exit::Exit;
@@ -48,10 +52,14 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
     /// The metrics of dify-exporter and how they are served.
     pub exporter: ExporterSettings,
+    /// Which documents are made of Dify's records, and where they go.
+    pub shipper: ShipperSettings,
     /// What dify-janitor keeps, what it lets go, and how gently.
     pub janitor: JanitorSettings,
     /// The operator's own labels on metrics and documents.
     pub labels: LabelsSettings,
+    /// What is taken out of texts before they leave the process.
+    pub redaction: RedactionSettings,
 }
 
 impl Default for Settings {
@@ -62,8 +70,10 @@ impl Default for Settings {
             follow: FollowSettings::default(),
             telemetry: TelemetrySettings::default(),
             exporter: ExporterSettings::default(),
+            shipper: ShipperSettings::default(),
             janitor: JanitorSettings::default(),
             labels: LabelsSettings::default(),
+            redaction: RedactionSettings::default(),
         }
     }
 }
@@ -84,6 +94,7 @@ impl Settings {
         let layers = Layers::read(file, env, overrides)?;
         let mut settings = layers.merge()?;
         settings.postgres.read_secret_files()?;
+        settings.shipper.read_secret_files()?;
         settings.janitor.read_secret_files()?;
         settings.postgres.read_environment(&layers.env);
         settings.validate(|key, problem| layers.invalid(key, &problem))?;
@@ -110,9 +121,11 @@ impl Settings {
         for (section, result) in sections {
             result.map_err(|(key, problem)| invalid(format!("{section}.{key}"), problem))?;
         }
+        self.shipper.validate().map_err(|(key, problem)| invalid(format!("shipper.{key}"), problem))?;
         self.janitor.validate(self.follow.abandon_after).map_err(|(key, problem)| invalid(format!("janitor.{key}"), problem))?;
         crate::labels::LabelRules::from_settings(&self.labels)
             .map_err(|error| invalid("labels".to_owned(), format!("is not usable: {error}")))?;
+        crate::redaction::Redactor::new(&self.redaction).map_err(|error| invalid(format!("redaction.{}", error.key), error.problem))?;
         match self.postgres.connect_options() {
             // Not every command needs a database.
             Ok(_) | Err(SettingsError::NoDatabase) => Ok(()),

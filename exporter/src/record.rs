@@ -61,6 +61,8 @@ pub fn record(event: &Event, context: &Context<'_>, totals: &mut Totals, side: &
         Event::TriggerClosed { log, closed } => trigger(log, *closed, context, totals),
         Event::Feedback { feedback, action } => self::feedback(feedback, *action, context, totals),
         Event::Vanished(kind) => vanished(*kind, totals),
+        // What is counted stays counted; who only counts is told of none.
+        Event::RunCorrected { .. } | Event::MessageCorrected { .. } => {}
     }
 }
 

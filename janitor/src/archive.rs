@@ -16,7 +16,6 @@ mod lease;
 mod manifest;
 mod object;
 mod read;
-mod store;
 mod supersede;
 mod write;
 
@@ -25,6 +24,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dify_observe_core::settings::ArchiveSettings;
+use dify_observe_core::store::{Bucket, BucketOptions, Folder, Store};
 use uuid::Uuid;
 
 pub use error::ArchiveError;
@@ -35,10 +35,6 @@ pub use lease::Lease;
 pub use manifest::{ArchivedRow, BatchHead, BatchState, Group, Kept, Manifest, ObjectEntry, TableEntry};
 pub use read::PieceReader;
 pub use write::BatchWriter;
-
-use store::Store;
-use store::bucket::Bucket;
-use store::folder::Folder;
 
 /// The archive of one database. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,7 +53,7 @@ impl Archive {
         } else if let Some(folder) = settings.url.strip_prefix("file://") {
             (Arc::new(Folder::new(PathBuf::from(folder))), Kept::Rows)
         } else if let Some(address) = settings.url.strip_prefix("s3://") {
-            (Arc::new(Bucket::open(settings, address)?), Kept::Rows)
+            (Arc::new(Bucket::open(&bucket_options(settings), address)?), Kept::Rows)
         } else {
             return Err(ArchiveError::Address);
         };
@@ -84,7 +80,16 @@ impl Archive {
     }
 }
 
-#[cfg(test)]
-pub(crate) use store::faulty::Fault;
+fn bucket_options(settings: &ArchiveSettings) -> BucketOptions {
+    BucketOptions {
+        endpoint: settings.endpoint.clone(),
+        region: settings.region.clone(),
+        access_key_id: settings.access_key_id.clone(),
+        secret_access_key: settings.secret_access_key.clone(),
+        virtual_hosted: settings.virtual_hosted,
+        allow_http: settings.allow_http,
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -98,6 +98,7 @@ pub(super) mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::dify::records::Cuts;
     use crate::dify::time::Micros;
 
     pub(in crate::dify) fn node(node_type: &str, status: &str) -> Node {
@@ -117,6 +118,8 @@ pub(super) mod tests {
             process_data: None,
             outputs: None,
             inputs: None,
+            cuts: Cuts::default(),
+            row_version: 0,
         }
     }
 

@@ -24,14 +24,18 @@ mod scan;
 mod source;
 mod state;
 mod triggers;
+mod weigh;
 
 mod messages;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use event::{Closed, Detail, Event, FeedbackAction, Kind};
 pub use feedback::KnownFeedbacks;
+pub(crate) use postgres::{condition_of_nodes, messages_by_id};
+
 pub use history::{History, Range as HistoryRange};
 pub use state::{FollowState, FollowStatus, OpenCount, OpenState, Position, Start};
 
@@ -39,14 +43,17 @@ use self::open::OpenEntry;
 use self::postgres::{PostgresReader, Statements};
 use self::reader::{Reader, WalkPath};
 use self::runs::Change;
-use self::source::{Moment, Source};
+use self::source::{Found, Moment, Source};
 use crate::dify::schema::{NotDify, Schema};
 use crate::dify::session::{Database, DatabaseError};
+use crate::dify::time::Micros;
 use crate::settings::follow::FollowSettings;
 use uuid::Uuid;
 
 /// Most open records read again in one step.
 const MOST_DUE: usize = 500;
+/// Most bytes of the texts and JSON values of one kind of record that one step reads for documents, one record at least.
+const MOST_VALUE_BYTES: i64 = 16 * 1024 * 1024;
 /// How often the schema is probed again: Dify is upgraded while we run.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
@@ -182,7 +189,9 @@ impl Follower {
         let mut tx = self.database.read(self.statement_timeout).await?;
         tx.set_local("SET LOCAL enable_seqscan = off").await?;
         let mut reader = PostgresReader { tx, statements };
-        let step = read_and_absorb(&mut reader, state, start, &settings, (source::PAGE >> self.halvings).max(1), continues).await?;
+        let documents = self.fetch.detail == Detail::Documents;
+        let step =
+            read_and_absorb(&mut reader, state, start, &settings, (source::PAGE >> self.halvings).max(1), continues, documents).await?;
         reader.tx.end().await?;
         Ok(step)
     }
@@ -196,6 +205,7 @@ async fn read_and_absorb<R: Reader>(
     settings: &FollowSettings,
     page: u32,
     continues: bool,
+    documents: bool,
 ) -> Result<Step, DatabaseError> {
     let facts = reader.facts().await?;
     let mut fresh = None;
@@ -207,7 +217,7 @@ async fn read_and_absorb<R: Reader>(
     if current.is_ahead_of(&facts) {
         return Ok(Step::ServerBehind);
     }
-    let moment = Moment { now: facts.now, edge: facts.edge(), page, continues };
+    let moment = Moment { now: facts.now, edge: facts.edge(), page, continues, documents };
     let runs = runs::step(&current.runs, &current.recounts, reader, moment, settings).await?;
     let messages = messages::step(&current.messages, &current.runs, reader, moment, settings).await?;
     let triggers = triggers::step(&current.triggers, reader, moment, settings).await?;
@@ -228,6 +238,26 @@ async fn read_and_absorb<R: Reader>(
     Ok(Step::Done { events, late, another_database, more, changed })
 }
 
+/// Splits records into those whose values may be read now, one at least, and those that have to wait.
+fn affordable(ids: Vec<Uuid>, bytes: &HashMap<Uuid, i64>) -> (Vec<Uuid>, Vec<Uuid>) {
+    let mut sum = 0;
+    let fits = |id: &&Uuid| {
+        sum += bytes.get(*id).copied().unwrap_or(0);
+        sum <= MOST_VALUE_BYTES
+    };
+    let count = ids.iter().take_while(fits).count().max(1).min(ids.len());
+    let mut ids = ids;
+    let waiting = ids.split_off(count);
+    (ids, waiting)
+}
+
+/// Keeps records for the next step that did not fit into this one. Those that were open stay so by themselves.
+fn defer(waiting: &[Uuid], found: &Found, source: &Source, now: Micros) -> Vec<(Uuid, Change)> {
+    let waiting: HashSet<&Uuid> = waiting.iter().collect();
+    let new = found.unknown.iter().filter(|place| waiting.contains(&place.id) && !source.open.contains(&place.id));
+    new.map(|place| (place.id, Change::Open(OpenEntry::new(Uuid::nil(), place.created_at, now)))).collect()
+}
+
 /// What becomes of an open record whose row is not there: it may only be hidden by another server, or about to come back.
 fn missing(entry: &OpenEntry, moment: Moment, source: &Source, settings: &FollowSettings, events: &mut Vec<Event>, kind: Kind) -> Change {
     // No walk goes back before the anchor: what was open then and comes back can only be seen by asking for it.
@@ -235,6 +265,9 @@ fn missing(entry: &OpenEntry, moment: Moment, source: &Source, settings: &Follow
         true => settings.abandon_after,
         false => source.lateness.overlap(moment.now, settings.overlap),
     };
+    if entry.is_told() {
+        return Change::Unwatched;
+    }
     let since = entry.missing_since.unwrap_or(moment.now);
     if moment.now.since(since) >= patience {
         events.push(Event::Vanished(kind));
@@ -250,10 +283,14 @@ fn missing(entry: &OpenEntry, moment: Moment, source: &Source, settings: &Follow
 fn apply(source: &mut Source, id: Uuid, change: Change) {
     match change {
         Change::Open(entry) => source.open.insert(id, entry),
-        Change::Told { created_at, .. } => {
+        Change::Told { created_at, watch, .. } => {
             source.open.remove(&id);
             source.ledger.insert_told(id, created_at);
+            if let Some(entry) = watch {
+                source.open.insert(id, entry);
+            }
         }
+        Change::Unwatched => drop(source.open.remove(&id)),
         Change::Vanished { created_at } => {
             source.open.remove(&id);
             source.ledger.insert_vanished(id, created_at);

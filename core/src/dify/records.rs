@@ -28,6 +28,79 @@ pub struct RunKey {
     pub workflow_id: Uuid,
 }
 
+/// A text or JSON value that is fetched up to a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Value {
+    /// `error`
+    Error,
+    /// `inputs`
+    Inputs,
+    /// `outputs`
+    Outputs,
+    /// `process_data`
+    ProcessData,
+    /// `execution_metadata`
+    ExecutionMetadata,
+    /// `message_metadata`
+    Metadata,
+    /// `query`
+    Query,
+    /// `answer`
+    Answer,
+    /// `thought`
+    Thought,
+    /// `observation`
+    Observation,
+    /// `tool_input`
+    ToolInput,
+    /// `tool_meta_str`
+    ToolMeta,
+}
+
+impl Value {
+    /// The column it stands in.
+    pub const fn column(self) -> &'static str {
+        match self {
+            Value::Error => "error",
+            Value::Inputs => "inputs",
+            Value::Outputs => "outputs",
+            Value::ProcessData => "process_data",
+            Value::ExecutionMetadata => "execution_metadata",
+            Value::Metadata => "message_metadata",
+            Value::Query => "query",
+            Value::Answer => "answer",
+            Value::Thought => "thought",
+            Value::Observation => "observation",
+            Value::ToolInput => "tool_input",
+            Value::ToolMeta => "tool_meta_str",
+        }
+    }
+}
+
+/// Which of a record's values were longer than their limit and were cut. What is cut may end in the middle of anything:
+/// of a JSON text, of a word, of a secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cuts(u16);
+
+impl Cuts {
+    /// The same, and this value too.
+    #[must_use]
+    pub const fn with(self, value: Value) -> Self {
+        Cuts(self.0 | 1 << value as u8)
+    }
+
+    /// Whether this value was cut.
+    pub const fn has(self, value: Value) -> bool {
+        self.0 & (1 << value as u8) != 0
+    }
+
+    /// Whether nothing was cut.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// A row of `workflow_runs`. `graph` is never read: it is a copy of the whole canvas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
@@ -63,6 +136,10 @@ pub struct Run {
     pub inputs: Option<String>,
     /// `outputs`, documents only
     pub outputs: Option<String>,
+    /// Which values were cut.
+    pub cuts: Cuts,
+    /// `xmin`: another number means that the row was written again. Documents only, else 0.
+    pub row_version: u32,
 }
 
 /// Whether a run with this status has ended. An unknown status counts as ended when `finished_at` is set.
@@ -119,6 +196,10 @@ pub struct Node {
     pub outputs: Option<String>,
     /// `inputs`: for [`Detail::Metrics`](super::follow::Detail) only for agent nodes (their model)
     pub inputs: Option<String>,
+    /// Which values were cut.
+    pub cuts: Cuts,
+    /// `xmin`: another number means that the row was written again. Documents only, else 0.
+    pub row_version: u32,
 }
 
 /// A row of `messages` in its final state.
@@ -130,6 +211,8 @@ pub struct Message {
     pub app_id: Uuid,
     /// `conversation_id`
     pub conversation_id: Uuid,
+    /// `parent_message_id`; NULL in the first message of a conversation and in old rows; may be the nil UUID
+    pub parent_message_id: Option<Uuid>,
     /// `workflow_run_id`, set for chatflows by a later update
     pub workflow_run_id: Option<Uuid>,
     /// `model_provider`; NULL for chatflows
@@ -160,6 +243,10 @@ pub struct Message {
     pub currency: Word,
     /// `provider_response_latency` in seconds: the whole answer
     pub response_seconds: f64,
+    /// `query`, documents only
+    pub query: Option<String>,
+    /// `answer`, documents only
+    pub answer: Option<String>,
     /// Whether `answer` is not empty.
     pub has_answer: bool,
     /// `agent_based`
@@ -174,6 +261,10 @@ pub struct Message {
     pub updated_at: Micros,
     /// No older message of the conversation exists: this message started it.
     pub starts_conversation: bool,
+    /// Which values were cut.
+    pub cuts: Cuts,
+    /// `xmin`: another number means that the row was written again. Documents only, else 0.
+    pub row_version: u32,
 }
 
 impl Message {
@@ -196,6 +287,12 @@ pub struct Thought {
     pub message_id: Uuid,
     /// `position` within the message
     pub position: i32,
+    /// `thought`, documents only: what the model said
+    pub thought: Option<String>,
+    /// `observation`, documents only: JSON keyed by tool name, or plain text in old rows
+    pub observation: Option<String>,
+    /// `tool_input`, documents only: JSON keyed by tool name, or plain text in old rows
+    pub tool_input: Option<String>,
     /// `tool`: names joined by `;`, repeated when a tool was called twice
     pub tool: Option<String>,
     /// `tool_meta_str`: JSON keyed by tool name: the only source of tool latency and tool error
@@ -210,6 +307,8 @@ pub struct Thought {
     pub currency: Option<Word>,
     /// `created_at`
     pub created_at: Micros,
+    /// Which values were cut.
+    pub cuts: Cuts,
 }
 
 /// A row of `workflow_trigger_logs` (1.10 and newer).
@@ -265,6 +364,14 @@ pub struct Feedback {
     pub created_at: Micros,
     /// `updated_at`
     pub updated_at: Micros,
-    /// A hash of rating and comment: another value means that the person changed their mind.
+    /// A hash of rating and comment: another value means that the person changed their mind. For documents its upper half is
+    /// the row's version.
     pub version: u64,
+}
+
+impl Feedback {
+    /// `xmin`: a larger number for a row that was written later. Only where it was read for documents.
+    pub fn row_version(&self) -> u32 {
+        (self.version >> 32) as u32
+    }
 }

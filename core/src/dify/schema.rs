@@ -30,6 +30,8 @@ pub struct Table {
     pub primary_key: Vec<String>,
     /// Its rows are in partitions.
     pub partitioned: bool,
+    /// Whether our role may read `xmin`: a right to the whole table, or to that column by name.
+    pub version_readable: bool,
 }
 
 /// One column.
@@ -100,6 +102,7 @@ impl Schema {
             let rows: f32 = row.try_get("reltuples")?;
             table.rows_estimate = (rows >= 0.0).then_some(rows as i64);
             table.partitioned = row.try_get("partitioned")?;
+            table.version_readable = row.try_get("version_readable")?;
             let column = Column {
                 data_type: row.try_get("data_type")?,
                 readable: row.try_get("readable")?,
@@ -177,6 +180,11 @@ impl Schema {
     /// Whether all of the columns are there and may be read.
     pub fn can_read_all(&self, table: &str, columns: &[&str]) -> bool {
         columns.iter().all(|column| self.can_read(table, column))
+    }
+
+    /// Whether `xmin` may be read: another one means that the row was written again.
+    pub fn can_read_version(&self, table: &str) -> bool {
+        self.tables.get(table).is_some_and(|table| table.version_readable)
     }
 
     /// A complete (not partial) index whose key begins with `columns`.

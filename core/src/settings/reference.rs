@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Settings, leaves, variable_name};
+use super::{Settings, SinkSettings, leaves, variable_name};
 
 /// One key of the configuration, read from the source of its struct.
 struct Field {
@@ -15,18 +15,22 @@ struct Field {
 }
 
 /// The sections: prefix of the keys, source, name of the struct.
-const SECTIONS: [(&str, &str, &str); 11] = [
+const SECTIONS: [(&str, &str, &str); 15] = [
     ("", include_str!("../settings.rs"), "Settings"),
     ("postgres", include_str!("postgres.rs"), "PostgresSettings"),
     ("follow", include_str!("follow.rs"), "FollowSettings"),
     ("telemetry", include_str!("telemetry.rs"), "TelemetrySettings"),
     ("exporter", include_str!("exporter.rs"), "ExporterSettings"),
+    ("shipper", include_str!("shipper.rs"), "ShipperSettings"),
+    ("shipper.sinks.<name>", include_str!("shipper/sink.rs"), "SinkSettings"),
     ("janitor", include_str!("janitor.rs"), "JanitorSettings"),
     ("janitor.archive", include_str!("janitor/archive.rs"), "ArchiveSettings"),
     ("janitor.throttle", include_str!("janitor/throttle.rs"), "ThrottleSettings"),
     ("janitor.policies.<name>", include_str!("janitor/policy.rs"), "PolicySettings"),
     ("labels", include_str!("labels.rs"), "LabelsSettings"),
     ("labels.<name>", include_str!("labels.rs"), "LabelSettings"),
+    ("redaction", include_str!("redaction.rs"), "RedactionSettings"),
+    ("redaction.patterns.<name>", include_str!("redaction.rs"), "PatternSettings"),
 ];
 
 const INTRODUCTION: &str = "\
@@ -46,12 +50,12 @@ and key in capitals with two underscores between them; a variable that is set to
 - Every secret can be read from a file, by the same key with `_file` at the end; one line break at the end of the file is ignored.
   Giving both is an error. Secrets are never logged.
 - A mistake in the configuration ends the program with exit code 64 and one sentence that says where it is and how to mend it.
-- `[section]` tables that end in a name of your choice (`[labels.<name>]`, `[janitor.policies.<name>]`) take lower-case names, so that variables can set them too.
+- `[section]` tables that end in a name of your choice (`[labels.<name>]`, `[shipper.sinks.<name>]`, `[janitor.policies.<name>]`) take lower-case names, so that variables can set them too.
 ";
 
 /// The whole document.
 fn document() -> String {
-    let defaults = leaves(&Settings::default());
+    let defaults = defaults();
     let mut text = INTRODUCTION.to_owned();
     for (prefix, source, name) in SECTIONS {
         let (about, fields) = read_struct(source, name);
@@ -63,13 +67,22 @@ fn document() -> String {
         for field in fields {
             let key = if prefix.is_empty() { field.name.clone() } else { format!("{prefix}.{}", field.name) };
             // The sections themselves are fields of the top level.
-            if field.rust_type.ends_with("Settings") {
+            if field.rust_type.trim_end_matches('>').ends_with("Settings") {
                 continue;
             }
             write!(text, "\n{}", entry(&key, &field, &defaults)).unwrap();
         }
     }
     text
+}
+
+/// The defaults of all keys, those of a named sink too.
+fn defaults() -> BTreeMap<String, String> {
+    const SINK: &str = "shipper.sinks.name.";
+    let mut settings = Settings::default();
+    settings.shipper.sinks.insert("name".to_owned(), SinkSettings::default());
+    let named = |key: String| key.strip_prefix(SINK).map_or(key.clone(), |rest| format!("shipper.sinks.<name>.{rest}"));
+    leaves(&settings).into_iter().map(|(key, value)| (named(key), value)).collect()
 }
 
 fn entry(key: &str, field: &Field, defaults: &BTreeMap<String, String>) -> String {
@@ -98,6 +111,10 @@ fn kind(rust_type: &str) -> &'static str {
         "Secret" => "secret text",
         "PathBuf" => "path",
         "BTreeMap<String, String" => "table of texts",
+        "BTreeMap<String, PartitionLength" => "table of `day`, `week` or `month`",
+        "SinkType" => "`elasticsearch`, `ndjson` or `stdout`",
+        "ContentMode" => "`off`, `truncated` or `full`",
+        "UserIds" => "`plain` or `hashed`",
         "String" => "text",
         "Start" => "`now`, `beginning` or a time",
         "LogFormat" => "`text` or `json`",

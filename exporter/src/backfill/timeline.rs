@@ -70,8 +70,8 @@ impl Timeline {
 fn time_of(event: &Event) -> Micros {
     match event {
         Event::RunStarted(run) => run.created_at,
-        Event::RunClosed { run, .. } | Event::NodesSettled { run, .. } => end_of_run(run),
-        Event::MessageClosed { message, .. } => end_of_message(message),
+        Event::RunClosed { run, .. } | Event::NodesSettled { run, .. } | Event::RunCorrected { run, .. } => end_of_run(run),
+        Event::MessageClosed { message, .. } | Event::MessageCorrected { message, .. } => end_of_message(message),
         Event::TriggerClosed { log, .. } => log.finished_at.or(log.triggered_at).unwrap_or(log.created_at).max(log.created_at),
         Event::Feedback { feedback, .. } => feedback.created_at,
         Event::Vanished(_) => Micros::MIN,

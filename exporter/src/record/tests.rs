@@ -1,5 +1,5 @@
 use dify_observe_core::dify::catalog::{App, EndUser};
-use dify_observe_core::dify::records::{Message, Node, Run, RunKey, Thought};
+use dify_observe_core::dify::records::{Cuts, Message, Node, Run, RunKey, Thought};
 use dify_observe_core::dify::time::Micros;
 use dify_observe_core::settings::LabelsSettings;
 use rust_decimal::Decimal;
@@ -107,6 +107,8 @@ fn run(status: &str) -> Run {
         finished_at: Some(Micros::from_secs(20)),
         inputs: Some(r#"{"topic": "billing"}"#.into()),
         outputs: None,
+        cuts: Cuts::default(),
+        row_version: 0,
     }
 }
 
@@ -131,6 +133,8 @@ fn node(node_id: &str, node_type: &str, status: &str) -> Node {
         process_data: None,
         outputs: None,
         inputs: None,
+        cuts: Cuts::default(),
+        row_version: 0,
     }
 }
 
@@ -147,6 +151,7 @@ fn message(status: &str) -> Message {
         id: Uuid::from_u128(0x3),
         app_id: APP,
         conversation_id: Uuid::from_u128(0x4),
+        parent_message_id: None,
         workflow_run_id: None,
         model_provider: Some("tongyi".into()),
         model_id: Some("qwen-max".into()),
@@ -162,6 +167,8 @@ fn message(status: &str) -> Message {
         total_price: Some("0.0000342".parse().unwrap()),
         currency: "RMB".into(),
         response_seconds: 1.25,
+        query: None,
+        answer: None,
         has_answer: true,
         agent_based: false,
         metadata: Some(r#"{"retriever_resources":[{"dataset_id":"d1","score":0.5}]}"#.into()),
@@ -169,6 +176,8 @@ fn message(status: &str) -> Message {
         created_at: Micros::from_secs(10),
         updated_at: Micros::from_secs(12),
         starts_conversation: true,
+        cuts: Cuts::default(),
+        row_version: 0,
     }
 }
 
@@ -390,7 +399,11 @@ fn an_agent_apps_tools_and_rounds_are_counted() {
         answer_tokens: 10,
         total_price: Some("0.001".parse().unwrap()),
         currency: Some("USD".into()),
+        thought: None,
+        observation: None,
+        tool_input: None,
         created_at: Micros::from_secs(11),
+        cuts: Cuts::default(),
     };
     bench.record(&message_closed(message("normal"), vec![thought(1, "lookup;lookup"), thought(2, "")]));
     assert_eq!(bench.all(&catalogue::LLM_REQUESTS), [pair("tongyi qwen-max succeeded", 2)]);

@@ -30,11 +30,11 @@ impl Archive {
         let Some(done_at) = manifest.done_at else { return Ok(()) };
         manifest.state = BatchState::Deleting;
         self.save_open(manifest).await?;
-        self.store.delete(&layout::done(&manifest.head, done_at)).await
+        Ok(self.store.delete(&layout::done(&manifest.head, done_at)).await?)
     }
 
     pub(crate) async fn save_open(&self, manifest: &Manifest) -> Result<(), ArchiveError> {
-        self.store.put(&layout::open(manifest.head.id), manifest.to_bytes()?).await
+        Ok(self.store.put(&layout::open(manifest.head.id), manifest.to_bytes()?).await?)
     }
 
     /// In this order: what must not be there is removed, then the batch is done, then it is no longer on its way.
@@ -168,7 +168,7 @@ impl Archive {
                 }
             }
         }
-        self.store.delete(&layout::begun(begun.head.id)).await
+        Ok(self.store.delete(&layout::begun(begun.head.id)).await?)
     }
 
     async fn has_manifest(&self, begun: &Manifest) -> Result<bool, ArchiveError> {

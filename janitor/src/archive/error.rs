@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use dify_observe_core::exit::Exit;
+use dify_observe_core::store::StoreError;
 use uuid::Uuid;
 
 use super::format::FormatError;
@@ -136,6 +137,24 @@ impl ArchiveError {
     /// An object that cannot be decoded.
     pub(crate) fn undecodable(path: &str, error: &FormatError) -> ArchiveError {
         ArchiveError::damaged(path, error.to_string())
+    }
+}
+
+/// The same, in the words of the archive and its settings.
+impl From<StoreError> for ArchiveError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Address => ArchiveError::Address,
+            StoreError::Options(problem) => ArchiveError::Options(problem),
+            StoreError::Unwritable { path, reason } => ArchiveError::Unwritable { path, reason },
+            StoreError::Full { place, reason } => ArchiveError::Full { place, reason },
+            StoreError::NoBucket { bucket } => ArchiveError::NoBucket { bucket },
+            StoreError::Denied { bucket, action, code } => ArchiveError::Denied { bucket, action, code },
+            StoreError::Unavailable { action, reason } => ArchiveError::Unavailable { action, reason },
+            StoreError::Missing { path } => ArchiveError::Missing { path },
+            StoreError::Damaged { path, what } => ArchiveError::Damaged { path, what },
+            StoreError::Task(problem) => ArchiveError::Task(problem),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ impl Archive {
     /// Holds these bundles until `until`. To be called before they are put back.
     pub async fn hold(&self, bundles: &[Uuid], until: Micros) -> Result<(), ArchiveError> {
         let bytes = serde_json::to_vec(bundles).map_err(|error| ArchiveError::Task(error.to_string()))?;
-        self.store.put(&layout::hold(until, Uuid::new_v4()), Bytes::from(bytes)).await
+        Ok(self.store.put(&layout::hold(until, Uuid::new_v4()), Bytes::from(bytes)).await?)
     }
 
     /// The bundles that are held at `now`, and until when.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dify_observe_core::dify::time::Micros;
+use dify_observe_core::store::{Condition, Store, Version};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::store::{Condition, Store, Version};
 use super::{Archive, ArchiveError, layout};
 
 /// How long after its end a lease is still respected: the clocks of two hosts differ.
@@ -73,7 +73,7 @@ impl Lease {
     /// Gives the lease back.
     pub async fn release(self) -> Result<(), ArchiveError> {
         match self.own_version().await? {
-            Some(_) => self.store.delete(layout::LEASE).await,
+            Some(_) => Ok(self.store.delete(layout::LEASE).await?),
             None => Ok(()),
         }
     }

@@ -13,10 +13,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dify_observe_core::dify::time::Micros;
+use dify_observe_core::store::faulty::{Fault, Faulty};
+use dify_observe_core::store::{Folder, Store};
 
-use super::store::Store;
-use super::store::folder::Folder;
 use super::{Archive, Kept, Manifest};
+
+impl Archive {
+    /// An archive in a folder, and what breaks it.
+    pub(crate) fn breaking(folder: &Path, operations: i64, fault: Fault) -> (Archive, Faulty) {
+        let faulty = Faulty::new(Arc::new(Folder::new(folder.to_owned())), operations, fault, true);
+        (over(Arc::new(faulty.clone())), faulty)
+    }
+}
 
 fn folder(path: &Path) -> Archive {
     over(Arc::new(Folder::new(path.to_owned())))

@@ -73,7 +73,7 @@ impl BatchWriter {
         for object in self.tables.iter().flat_map(TableEntry::objects) {
             self.archive.store.delete(&object.path).await?;
         }
-        self.archive.store.delete(&layout::begun(self.head.id)).await
+        Ok(self.archive.store.delete(&layout::begun(self.head.id)).await?)
     }
 
     async fn write_rows(&mut self, shape: &Arc<Shape>, rows: Vec<Row>) -> Result<(), ArchiveError> {

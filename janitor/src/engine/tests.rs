@@ -9,13 +9,14 @@ use dify_observe_core::secret::Secret;
 use dify_observe_core::settings::Settings;
 use dify_observe_core::shutdown::Shutdown;
 use dify_observe_core::state_dir::StateDir;
+use dify_observe_core::store::faulty::Fault;
 use dify_observe_tests::Schema;
 use dify_observe_tests::postgres::{Cluster, TestDatabase};
 use dify_observe_tests::retention::{Keys, Snapshot, populate};
 use dify_observe_tests::simulator::live;
 
 use super::{Ended, Engine};
-use crate::archive::{Archive, Fault, Filter, Manifest};
+use crate::archive::{Archive, Filter, Manifest};
 use crate::cli::{RunArgs, TextFormat};
 use crate::metrics::Metrics;
 use crate::report::Stop;

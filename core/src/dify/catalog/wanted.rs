@@ -32,8 +32,10 @@ impl Wanted {
     fn add(&mut self, event: &Event, end_users: bool) {
         match event {
             Event::RunStarted(run) => self.add_run(run, &[], end_users),
-            Event::RunClosed { run, nodes, .. } | Event::NodesSettled { run, nodes } => self.add_run(run, nodes, end_users),
-            Event::MessageClosed { message, .. } => self.add_message(message, end_users),
+            Event::RunClosed { run, nodes, .. } | Event::NodesSettled { run, nodes } | Event::RunCorrected { run, nodes } => {
+                self.add_run(run, nodes, end_users);
+            }
+            Event::MessageClosed { message, .. } | Event::MessageCorrected { message, .. } => self.add_message(message, end_users),
             Event::TriggerClosed { log, .. } => drop(self.apps.insert(log.app_id)),
             Event::Feedback { feedback, .. } => drop(self.apps.insert(feedback.app_id)),
             Event::Vanished(_) => {}

@@ -144,6 +144,7 @@ mod tests {
     use super::*;
     use crate::dify::catalog::GraphTool;
     use crate::dify::facts::tests::node;
+    use crate::dify::records::Cuts;
     use crate::dify::time::Micros;
 
     fn thought(tool: &str, meta: &str) -> Thought {
@@ -157,7 +158,11 @@ mod tests {
             answer_tokens: 1,
             total_price: None,
             currency: None,
+            thought: None,
+            observation: None,
+            tool_input: None,
             created_at: Micros(0),
+            cuts: Cuts::default(),
         }
     }
 

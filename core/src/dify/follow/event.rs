@@ -100,6 +100,21 @@ pub enum Event {
         /// What happened to it.
         action: FeedbackAction,
     },
+    /// A run that was told before is another now: it was abandoned and has ended after all, or its row or one of its node
+    /// executions was written again, or one more appeared. Only with [`Detail::Documents`].
+    RunCorrected {
+        /// The row as it is now. It has ended.
+        run: Run,
+        /// All of its node executions as they are now, changed or not.
+        nodes: Vec<Node>,
+    },
+    /// A message that was told before is another now. Only with [`Detail::Documents`].
+    MessageCorrected {
+        /// The row as it is now.
+        message: Message,
+        /// All of its agent thoughts, by position.
+        thoughts: Vec<Thought>,
+    },
     /// A record that had been seen open was deleted before anybody saw it final.
     Vanished(Kind),
 }

@@ -30,6 +30,11 @@ pub struct KnownFeedbacks {
 }
 
 impl KnownFeedbacks {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
     /// Compares a complete read of the table with what was known, and returns what happened since.
     ///
     /// What was there before anybody looked is remembered without an event, unless it was created at `start` or later.

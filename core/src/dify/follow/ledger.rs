@@ -36,6 +36,11 @@ impl Ledger {
         self.insert(id, minute(created_at) | VANISHED);
     }
 
+    /// Forgets every id; what is expired stays so.
+    pub(crate) fn clear(&mut self) {
+        self.entries = HashMap::new();
+    }
+
     fn insert(&mut self, id: Uuid, entry: u32) {
         if entry & !VANISHED >= self.expired_before {
             self.entries.insert(id, entry);
@@ -51,7 +56,6 @@ impl Ledger {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -24,6 +24,15 @@ pub(crate) struct MessagesBatch {
     pub(crate) more: bool,
 }
 
+/// How a message is told.
+#[derive(Debug)]
+enum Ending {
+    /// For the first time; and how it is watched from then on.
+    Closed(Closed, Option<OpenEntry>),
+    /// Again.
+    Corrected,
+}
+
 /// Whether the run of a message is told, still open, or not known (outside the horizon, or not ours).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RunState {
@@ -92,12 +101,19 @@ pub(crate) async fn step<R: Reader>(
     let found = source.find(reader, Kind::Message, moment, budget, settings).await?;
     let mut batch = MessagesBatch { more: found.more, found, changes: Vec::new(), events: Vec::new() };
 
-    let ids: Vec<Uuid> = due.iter().copied().chain(batch.found.unknown.iter().map(|place| place.id)).collect();
+    let mut ids: Vec<Uuid> = due.iter().copied().chain(batch.found.unknown.iter().map(|place| place.id)).collect();
+    if moment.documents && !ids.is_empty() {
+        let bytes: HashMap<Uuid, i64> = reader.message_bytes(&ids).await?.into_iter().collect();
+        let (now, later) = super::affordable(ids, &bytes);
+        ids = now;
+        batch.more |= !later.is_empty();
+        batch.changes.extend(super::defer(&later, &batch.found, source, moment.now));
+    }
     let mut rows: HashMap<Uuid, Message> = HashMap::new();
     if !ids.is_empty() {
         rows.extend(reader.messages(&ids).await?.into_iter().map(|message| (message.id, message)));
     }
-    let mut closing = Vec::new();
+    let mut closing: Vec<(Message, Ending)> = Vec::new();
     for id in ids {
         let known = source.open.get(&id);
         let Some(message) = rows.remove(&id) else {
@@ -107,9 +123,21 @@ pub(crate) async fn step<R: Reader>(
             continue;
         };
         let mut entry = known.cloned().unwrap_or_else(|| OpenEntry::new(message.app_id, message.created_at, moment.now));
+        if entry.is_told() {
+            match entry.watched(moment.now) {
+                _ if message.is_filled() => closing.push((message, Ending::Corrected)),
+                Some(entry) => batch.changes.push((id, Change::Open(entry))),
+                None => batch.changes.push((id, Change::Unwatched)),
+            }
+            continue;
+        }
         match judge(&message, run_state(runs, &message), &mut entry, moment, settings) {
             None => batch.changes.push((id, Change::Open(entry))),
-            Some(closed) => closing.push((message, closed)),
+            Some(closed) => {
+                // What is told without an answer may still get one.
+                let watch = (moment.documents && !message.is_filled()).then(|| entry.watched(moment.now)).flatten();
+                closing.push((message, Ending::Closed(closed, watch)));
+            }
         }
     }
     batch.more |= due.len() == most_due && closing.len() * 4 >= due.len();
@@ -124,11 +152,21 @@ pub(crate) async fn step<R: Reader>(
             thoughts.entry(thought.message_id).or_default().push(thought);
         }
     }
-    for (mut message, closed) in closing {
+    for (mut message, ending) in closing {
         message.starts_conversation = starters.contains(&message.id);
-        batch.changes.push((message.id, Change::Told { created_at: message.created_at, nodes: Vec::new() }));
         let thoughts = thoughts.remove(&message.id).unwrap_or_default();
-        batch.events.push(Event::MessageClosed { message, thoughts, closed });
+        let (id, created_at) = (message.id, message.created_at);
+        let watch = match ending {
+            Ending::Closed(closed, watch) => {
+                batch.events.push(Event::MessageClosed { message, thoughts, closed });
+                watch
+            }
+            Ending::Corrected => {
+                batch.events.push(Event::MessageCorrected { message, thoughts });
+                None
+            }
+        };
+        batch.changes.push((id, Change::Told { created_at, nodes: Vec::new(), watch }));
     }
     Ok(batch)
 }
@@ -138,6 +176,9 @@ pub(crate) fn absorb(source: &mut Source, batch: MessagesBatch, moment: Moment, 
     for (id, change) in batch.changes {
         super::apply(source, id, change);
     }
+    if moment.documents {
+        source.open.limit_watched();
+    }
     source.absorb(&batch.found, moment, settings);
     batch.events
 }
@@ -145,6 +186,7 @@ pub(crate) fn absorb(source: &mut Source, batch: MessagesBatch, moment: Moment, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dify::records::Cuts;
     use crate::dify::time::Micros;
 
     fn message(status: &str, filled: bool) -> Message {
@@ -152,6 +194,7 @@ mod tests {
             id: Uuid::from_u128(1),
             app_id: Uuid::from_u128(2),
             conversation_id: Uuid::from_u128(3),
+            parent_message_id: None,
             workflow_run_id: Some(Uuid::from_u128(4)),
             model_provider: None,
             model_id: None,
@@ -167,6 +210,8 @@ mod tests {
             total_price: None,
             currency: "USD".into(),
             response_seconds: 0.0,
+            query: None,
+            answer: None,
             has_answer: filled,
             agent_based: false,
             metadata: None,
@@ -174,12 +219,20 @@ mod tests {
             created_at: Micros::from_secs(1_000),
             updated_at: Micros::from_secs(1_000),
             starts_conversation: true,
+            cuts: Cuts::default(),
+            row_version: 0,
         }
     }
 
     fn judge_at(message: &Message, run: RunState, entry: &mut OpenEntry, now: i64) -> Option<Closed> {
         let now = Micros::from_secs(now);
-        judge(message, run, entry, Moment { now, edge: Some(now), page: 100, continues: false }, &FollowSettings::default())
+        judge(
+            message,
+            run,
+            entry,
+            Moment { now, edge: Some(now), page: 100, continues: false, documents: false },
+            &FollowSettings::default(),
+        )
     }
 
     fn fresh() -> OpenEntry {

@@ -8,7 +8,14 @@ use uuid::Uuid;
 
 use crate::dify::time::Micros;
 
-/// One record that is not final yet.
+/// How old a record may get that is watched after it was told.
+const LONGEST_WATCH: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Most records of one kind that are watched after they were told; the oldest are given up first.
+const MOST_WATCHED: usize = 50_000;
+/// Stands in [`OpenEntry::final_since`] of a record that is told, and is watched because its row may still change.
+const TOLD: Micros = Micros::MIN;
+
+/// One record that is not final yet, or that was told without an end and may still find one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OpenEntry {
     pub(crate) app_id: Uuid,
@@ -38,6 +45,22 @@ impl OpenEntry {
             paused: false,
             told_nodes: Vec::new(),
         }
+    }
+
+    /// The same record after it was told: looked at until its row has an end, is gone, or is too old. `None` when it is.
+    pub(crate) fn watched(&self, now: Micros) -> Option<Self> {
+        if now.since(self.created_at) >= LONGEST_WATCH {
+            return None;
+        }
+        let mut entry = OpenEntry { final_since: Some(TOLD), told_nodes: Vec::new(), ..self.clone() };
+        let interval = (now.since(self.created_at) / 8).clamp(Duration::from_secs(1), Duration::from_secs(6 * 3600));
+        entry.check_at(now, now.plus(interval));
+        Some(entry)
+    }
+
+    /// Whether it was told, and is only watched.
+    pub(crate) fn is_told(&self) -> bool {
+        self.final_since == Some(TOLD)
     }
 
     /// How long to wait before a record of this age is read again: an eighth of its age, so that young ones are timely and a
@@ -77,12 +100,25 @@ impl OpenSet {
         self.entries.remove(id)
     }
 
+    /// How many there are, the told ones too.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
+    /// Those that are not told.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Uuid, &OpenEntry)> {
-        self.entries.iter()
+        self.entries.iter().filter(|(_, entry)| !entry.is_told())
+    }
+
+    /// Gives up watching the oldest where there are too many.
+    pub(crate) fn limit_watched(&mut self) {
+        let mut watched: Vec<(Micros, Uuid)> =
+            self.entries.iter().filter(|(_, entry)| entry.is_told()).map(|(id, entry)| (entry.created_at, *id)).collect();
+        if watched.len() > MOST_WATCHED {
+            let surplus = watched.len() - MOST_WATCHED;
+            watched.select_nth_unstable(surplus);
+            watched.iter().take(surplus).for_each(|(_, id)| drop(self.entries.remove(id)));
+        }
     }
 
     /// At most `most` records that are due, the most overdue for their interval first: a young run that should have been
@@ -123,6 +159,19 @@ mod tests {
         assert_eq!(entry(0, 1).next_check, Micros::from_secs(2), "never below a second");
         assert_eq!(entry(0, 1_000_000).next_check, Micros::from_secs(1_003_600));
         assert_eq!(entry(100, 0).next_check, Micros::from_secs(1), "dated in the future by another clock");
+    }
+
+    #[test]
+    fn what_was_told_is_watched_ever_more_rarely_and_for_a_month() {
+        let day = 24 * 3600;
+        let told = entry(0, day).watched(Micros::from_secs(day)).expect("it is a day old");
+        assert!(told.is_told() && !entry(0, day).is_told());
+        assert_eq!(told.next_check, Micros::from_secs(day + 3 * 3600));
+        assert_eq!(told.watched(Micros::from_secs(9 * day)).expect("nine days").next_check, Micros::from_secs(9 * day + 6 * 3600));
+        assert_eq!(told.watched(Micros::from_secs(30 * day)), None);
+        let mut open = OpenSet::default();
+        open.insert(Uuid::new_v4(), told);
+        assert_eq!((open.iter().count(), open.due(Micros::from_secs(2 * day), 9).len()), (0, 1), "looked at, but not open");
     }
 
     #[test]

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::Fetch;
 use super::event::{Detail, Kind};
-use super::reader::{NodeBrief, Place, Reader, ServerFacts, WalkPath};
-use crate::dify::records::{Message, Node, Run, RunKey, Thought, TriggerLog, Word};
+use super::reader::{NodeBrief, Place, Reader, RunBrief, ServerFacts, WalkPath};
+use crate::dify::records::{Cuts, Message, Node, Run, RunKey, Thought, TriggerLog, Value, Word, run_has_ended};
 use crate::dify::schema::Schema;
 use crate::dify::session::{DatabaseError, Query, ReadTx, built_query, query};
 use crate::dify::time::Micros;
@@ -31,11 +31,15 @@ const OUTPUT_TYPES: &str = "'question-classifier', 'parameter-extractor', 'knowl
 pub(super) struct Statements {
     walks: HashMap<&'static str, Walk>,
     runs: String,
+    run_briefs: String,
     node_briefs: String,
     nodes: String,
     messages: String,
+    message_bytes: String,
     thoughts: Option<String>,
     triggers: Option<String>,
+    /// Longest text or JSON value, in characters.
+    value_length: usize,
 }
 
 #[derive(Debug)]
@@ -52,11 +56,14 @@ impl Statements {
         Statements {
             walks: [Kind::Run, Kind::Message, Kind::Trigger].into_iter().map(|kind| (table(kind), walk(schema, kind))).collect(),
             runs: runs(&columns, fetch),
+            run_briefs: run_briefs(&columns, fetch.detail),
             node_briefs: node_briefs(&columns, fetch.detail),
             nodes: nodes(&columns, fetch.detail),
             messages: messages(&columns, fetch),
-            thoughts: thoughts(&columns),
+            message_bytes: message_bytes(&columns),
+            thoughts: thoughts(&columns, fetch.detail),
             triggers: triggers(&columns),
+            value_length: value_bytes as usize,
         }
     }
 
@@ -114,6 +121,19 @@ fn cut(column: &str, length: u32) -> String {
     format!("CASE WHEN octet_length({column}::text) <= {length} THEN {column}::text ELSE left({column}::text, {length}) END")
 }
 
+/// A value cut to one character more than its limit, so that whoever reads it knows that it was cut.
+fn cut_value(column: &str, length: u32) -> String {
+    format!("CASE WHEN octet_length({column}::text) <= {length} THEN {column}::text ELSE left({column}::text, {length} + 1) END")
+}
+
+/// The row's version where documents are made: whoever only counts never asks whether a row was written again.
+fn row_version(schema: &Schema, table: &str, alias: &str, detail: Detail) -> String {
+    match detail {
+        Detail::Documents if schema.can_read_version(table) => format!("{alias}.xmin::text::bigint AS row_version"),
+        _ => "0::bigint AS row_version".into(),
+    }
+}
+
 /// Writes select lists out of the columns that are there and may be read; others are NULL of the type.
 struct Columns<'a> {
     schema: &'a Schema,
@@ -134,10 +154,19 @@ impl Columns<'_> {
         }
     }
 
-    /// A text column that is fetched only where a condition holds.
+    /// A value of a bounded length, see [`Reading::value`]: NULL and the empty text are both NULL.
+    fn value(&self, table: &str, alias: &str, name: &str, length: u32) -> String {
+        if self.schema.can_read(table, name) {
+            format!("NULLIF({}, '') AS {name}", cut_value(&format!("{alias}.{name}"), length))
+        } else {
+            format!("NULL::text AS {name}")
+        }
+    }
+
+    /// A value that is fetched only where a condition holds, see [`Reading::value`].
     fn text_where(&self, table: &str, alias: &str, name: &str, condition: &str) -> String {
         if self.schema.can_read(table, name) {
-            format!("CASE WHEN {condition} THEN {} END AS {name}", cut(&format!("{alias}.{name}"), self.value_bytes))
+            format!("CASE WHEN {condition} THEN {} END AS {name}", cut_value(&format!("{alias}.{name}"), self.value_bytes))
         } else {
             format!("NULL::text AS {name}")
         }
@@ -145,7 +174,7 @@ impl Columns<'_> {
 
     fn bytes_where(&self, table: &str, alias: &str, name: &str, condition: &str) -> String {
         if self.schema.can_read(table, name) {
-            format!("CASE WHEN {condition} THEN LEAST(COALESCE(octet_length({alias}.{name}), 0), {}) ELSE 0 END", self.value_bytes)
+            format!("CASE WHEN {condition} THEN LEAST(COALESCE(octet_length({alias}.{name}::text), 0), {}) ELSE 0 END", self.value_bytes)
         } else {
             "0".into()
         }
@@ -162,7 +191,7 @@ fn runs(columns: &Columns<'_>, fetch: Fetch) -> String {
         plain("type", "''::text"),
         plain("triggered_from", "''::text"),
         plain("version", "''::text"),
-        columns.text(table, "r", "error", ERROR_LENGTH),
+        columns.value(table, "r", "error", ERROR_LENGTH),
         plain("total_tokens", "0::bigint"),
         plain("total_steps", "NULL::int"),
         plain("exceptions_count", "NULL::int"),
@@ -170,22 +199,54 @@ fn runs(columns: &Columns<'_>, fetch: Fetch) -> String {
         plain("created_by", "NULL::uuid"),
         columns.text_where(table, "r", "inputs", inputs),
         columns.text_where(table, "r", "outputs", documents),
+        row_version(columns.schema, table, "r", fetch.detail),
     ];
     format!("-- follow_runs: workflow_run_pkey\nSELECT {} FROM workflow_runs r WHERE r.id = ANY($1)", list.join(", "))
 }
 
+fn run_briefs(columns: &Columns<'_>, detail: Detail) -> String {
+    let bytes = ["inputs", "outputs"].map(|name| columns.bytes_where("workflow_runs", "r", name, "true"));
+    let version = row_version(columns.schema, "workflow_runs", "r", detail);
+    format!(
+        "-- follow_run_briefs: workflow_run_pkey\n\
+         SELECT r.id, r.tenant_id, r.app_id, r.workflow_id, r.status::text AS status, r.finished_at, {version}, (512 + {})::bigint AS bytes \
+         FROM workflow_runs r WHERE r.id = ANY($1)",
+        bytes.join(" + ")
+    )
+}
+
+/// A pipeline's nodes bear the pipeline's trigger; both prefixes are tried.
+const NODES_BY_FIVE: &str = "x.tenant_id = k.tenant_id AND x.app_id = k.app_id AND x.workflow_id = k.workflow_id AND x.triggered_from IN ('workflow-run', 'rag-pipeline-run') AND x.workflow_run_id = k.run_id";
+
+/// How the node executions `x` of a run `k` are found through an index; `None` where there is none.
+pub(crate) fn condition_of_nodes(schema: &Schema) -> Option<&'static str> {
+    let five = ["tenant_id", "app_id", "workflow_id", "triggered_from", "workflow_run_id"];
+    match schema.index_on("workflow_node_executions", &five[4..]) {
+        Some(_) => Some("x.workflow_run_id = k.run_id"),
+        None => schema.index_on("workflow_node_executions", &five).map(|_| NODES_BY_FIVE),
+    }
+}
+
+/// Messages by their ids, as documents want them.
+pub(crate) async fn messages_by_id(
+    tx: &mut ReadTx,
+    schema: &Schema,
+    value_bytes: u32,
+    ids: &[Uuid],
+) -> Result<Vec<Message>, DatabaseError> {
+    let statement = messages(&Columns { schema, value_bytes }, Fetch { detail: Detail::Documents, inputs: true });
+    let mut reading = Reading { words: HashMap::new(), value_length: value_bytes as usize };
+    let rows = tx.fetch_all(built_query(statement).bind(ids)).await?;
+    rows.iter().map(|row| read_message(row, &mut reading)).collect()
+}
+
 /// The table of the runs' keys, and how nodes are found by it: by the run's id alone where an index leads with it (Dify
 /// 1.12 and newer), else with the columns that lead the index there is.
-fn nodes_of_runs(columns: &Columns<'_>) -> String {
-    let by_run = columns.schema.index_on("workflow_node_executions", &["workflow_run_id"]).is_some();
+fn nodes_of_runs(columns: &Columns<'_>, detail: Detail) -> String {
     let keys = "unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[]) AS k(run_id, tenant_id, app_id, workflow_id)";
-    let condition = if by_run {
-        "x.workflow_run_id = k.run_id"
-    } else {
-        // A pipeline's nodes bear the pipeline's trigger; both prefixes are tried.
-        "x.tenant_id = k.tenant_id AND x.app_id = k.app_id AND x.workflow_id = k.workflow_id AND x.triggered_from IN ('workflow-run', 'rag-pipeline-run') AND x.workflow_run_id = k.run_id"
-    };
-    format!("{keys} CROSS JOIN LATERAL (SELECT * FROM workflow_node_executions x WHERE {condition} OFFSET 0) n")
+    let condition = condition_of_nodes(columns.schema).unwrap_or(NODES_BY_FIVE);
+    let selected = format!("x.*, {}", row_version(columns.schema, "workflow_node_executions", "x", detail));
+    format!("{keys} CROSS JOIN LATERAL (SELECT {selected} FROM workflow_node_executions x WHERE {condition} OFFSET 0) n")
 }
 
 /// Which JSON columns are wanted of a node, as conditions.
@@ -221,9 +282,9 @@ fn node_briefs(columns: &Columns<'_>, detail: Detail) -> String {
         columns.bytes_where(table, "n", "inputs", &wanted.inputs),
     ];
     format!(
-        "-- follow_node_briefs: the index on workflow_run_id\nSELECT k.run_id, n.id, n.status::text AS status, (512 + {})::bigint AS bytes FROM {}",
+        "-- follow_node_briefs: the index on workflow_run_id\nSELECT k.run_id, n.id, n.status::text AS status, n.row_version, (512 + {})::bigint AS bytes FROM {}",
         bytes.join(" + "),
-        nodes_of_runs(columns)
+        nodes_of_runs(columns, detail)
     )
 }
 
@@ -238,12 +299,12 @@ fn nodes(columns: &Columns<'_>, detail: Detail) -> String {
         _ => "NULL::text".to_owned(),
     };
     let list = [
-        "k.run_id, n.id, n.status, n.node_type, n.elapsed_time, n.created_at".to_owned(),
+        "k.run_id, n.id, n.status, n.node_type, n.elapsed_time, n.created_at, n.row_version".to_owned(),
         columns.plain(table, "n", "index", "0::int"),
         columns.plain(table, "n", "node_id", "''::text"),
         columns.text(table, "n", "title", 256),
         columns.text(table, "n", "predecessor_node_id", 256),
-        columns.text(table, "n", "error", ERROR_LENGTH),
+        columns.value(table, "n", "error", ERROR_LENGTH),
         columns.plain(table, "n", "finished_at", "NULL::timestamp"),
         columns.text_where(table, "n", "execution_metadata", "true"),
         columns.text_where(table, "n", "process_data", &wanted.process_data),
@@ -254,7 +315,7 @@ fn nodes(columns: &Columns<'_>, detail: Detail) -> String {
     format!(
         "-- follow_nodes: the index on workflow_run_id\nSELECT {} FROM {} ORDER BY k.run_id, n.index, n.id",
         list.join(", "),
-        nodes_of_runs(columns)
+        nodes_of_runs(columns, detail)
     )
 }
 
@@ -262,14 +323,16 @@ fn messages(columns: &Columns<'_>, fetch: Fetch) -> String {
     let table = "messages";
     let plain = |name, missing| columns.plain(table, "m", name, missing);
     let documents = fetch.detail == Detail::Documents;
+    let wanted = if documents { "true" } else { "false" };
     let has_answer = if columns.schema.can_read(table, "answer") { "m.answer <> ''" } else { "false" };
     let list = [
         "m.id, m.app_id, m.conversation_id, m.status, m.created_at".to_owned(),
         plain("workflow_run_id", "NULL::uuid"),
+        plain("parent_message_id", "NULL::uuid"),
         plain("model_provider", "NULL::text"),
         plain("model_id", "NULL::text"),
         plain("app_mode", "NULL::text"),
-        columns.text(table, "m", "error", ERROR_LENGTH),
+        columns.value(table, "m", "error", ERROR_LENGTH),
         plain("invoke_from", "NULL::text"),
         plain("from_source", "''::text"),
         plain("from_end_user_id", "NULL::uuid"),
@@ -286,22 +349,50 @@ fn messages(columns: &Columns<'_>, fetch: Fetch) -> String {
         format!("{has_answer} AS has_answer"),
         plain("agent_based", "false"),
         columns.text_where(table, "m", "message_metadata", "true"),
-        columns.text_where(table, "m", "inputs", if documents || fetch.inputs { "true" } else { "false" }),
+        columns.text_where(table, "m", "inputs", if fetch.inputs { "true" } else { wanted }),
+        columns.text_where(table, "m", "query", wanted),
+        columns.text_where(table, "m", "answer", wanted),
         plain("updated_at", "NULL::timestamp"),
+        row_version(columns.schema, table, "m", fetch.detail),
     ];
     format!("-- follow_messages: message_pkey\nSELECT {} FROM messages m WHERE m.id = ANY($1)", list.join(", "))
 }
 
-fn thoughts(columns: &Columns<'_>) -> Option<String> {
+/// Whether a message's thoughts can be had: through the index on its id or not at all.
+fn has_thoughts(schema: &Schema) -> bool {
+    let table = "message_agent_thoughts";
+    schema.can_read_all(table, &["id", "message_id", "position", "created_at"]) && schema.index_on(table, &["message_id"]).is_some()
+}
+
+fn message_bytes(columns: &Columns<'_>) -> String {
+    let sum = |table, alias, names: [&str; 4]| names.map(|name| columns.bytes_where(table, alias, name, "true")).join(" + ");
+    let own = sum("messages", "m", ["query", "answer", "inputs", "message_metadata"]);
+    let thoughts = if has_thoughts(columns.schema) {
+        let names = ["thought", "observation", "tool_input", "tool_meta_str"];
+        let bytes = sum("message_agent_thoughts", "t", names);
+        format!("COALESCE((SELECT sum(512 + {bytes}) FROM message_agent_thoughts t WHERE t.message_id = m.id), 0)")
+    } else {
+        "0".into()
+    };
+    format!(
+        "-- follow_message_bytes: message_pkey, the index on message_id\nSELECT m.id, (512 + {own} + {thoughts})::bigint AS bytes FROM messages m WHERE m.id = ANY($1)"
+    )
+}
+
+fn thoughts(columns: &Columns<'_>, detail: Detail) -> Option<String> {
     let table = "message_agent_thoughts";
     let schema = columns.schema;
-    if !schema.can_read_all(table, &["id", "message_id", "position", "created_at"]) || schema.index_on(table, &["message_id"]).is_none() {
+    if !has_thoughts(schema) {
         return None;
     }
+    let wanted = if detail == Detail::Documents { "true" } else { "false" };
     let list = [
         "t.id, t.message_id, t.position, t.created_at".to_owned(),
+        columns.text_where(table, "t", "thought", wanted),
+        columns.text_where(table, "t", "observation", wanted),
+        columns.text_where(table, "t", "tool_input", wanted),
         columns.text(table, "t", "tool", ERROR_LENGTH),
-        columns.text(table, "t", "tool_meta_str", columns.value_bytes),
+        columns.value(table, "t", "tool_meta_str", columns.value_bytes),
         columns.plain(table, "t", "message_token", "NULL::int"),
         columns.plain(table, "t", "answer_token", "NULL::int"),
         if schema.can_read(table, "total_price") {
@@ -337,17 +428,36 @@ fn triggers(columns: &Columns<'_>) -> Option<String> {
     ))
 }
 
-/// Shares equal words between the rows of one read.
-#[derive(Default)]
-struct Words(HashMap<String, Word>);
+/// One read of many rows: shares equal words between them, and cuts long values.
+struct Reading {
+    words: HashMap<String, Word>,
+    value_length: usize,
+}
 
-impl Words {
+impl Reading {
+    fn new(statements: &Statements) -> Self {
+        Reading { words: HashMap::new(), value_length: statements.value_length }
+    }
+
+    /// A value that was fetched by [`cut_value`].
+    fn value(&self, row: &PgRow, value: Value, cuts: &mut Cuts) -> Result<Option<String>, DatabaseError> {
+        let (column, length) = match value {
+            Value::Error => (value.column(), ERROR_LENGTH as usize),
+            _ => (value.column(), self.value_length),
+        };
+        let mut text: Option<String> = row.try_get(column)?;
+        if text.as_mut().is_some_and(|text| shorten(text, length)) {
+            *cuts = cuts.with(value);
+        }
+        Ok(text)
+    }
+
     fn share(&mut self, text: &str) -> Word {
-        if let Some(word) = self.0.get(text) {
+        if let Some(word) = self.words.get(text) {
             return word.clone();
         }
         let word: Word = text.into();
-        self.0.insert(text.to_owned(), word.clone());
+        self.words.insert(text.to_owned(), word.clone());
         word
     }
 
@@ -360,6 +470,22 @@ impl Words {
         let text: Option<&str> = row.try_get(column)?;
         Ok(text.filter(|text| !text.is_empty()).map(|text| self.share(text)))
     }
+}
+
+/// Leaves at most `length` characters, and says whether there were more.
+fn shorten(text: &mut String, length: usize) -> bool {
+    if text.len() <= length {
+        return false;
+    }
+    let end = text.char_indices().nth(length).map(|(end, _)| end);
+    if let Some(end) = end {
+        text.truncate(end);
+    }
+    end.is_some()
+}
+
+fn read_version(row: &PgRow) -> Result<u32, DatabaseError> {
+    Ok(u32::try_from(row.try_get::<i64, _>("row_version")?).unwrap_or(0))
 }
 
 /// A price as PostgreSQL writes it; NaN and what does not fit 28 digits is `None`.
@@ -432,9 +558,23 @@ impl Reader for PostgresReader {
     }
 
     async fn runs(&mut self, ids: &[Uuid]) -> Result<Vec<Run>, DatabaseError> {
-        let mut words = Words::default();
+        let mut reading = Reading::new(&self.statements);
         let rows = self.tx.fetch_all(built_query(self.statements.runs.clone()).bind(ids)).await?;
-        rows.iter().map(|row| read_run(row, &mut words)).collect()
+        rows.iter().map(|row| read_run(row, &mut reading)).collect()
+    }
+
+    async fn run_briefs(&mut self, ids: &[Uuid]) -> Result<Vec<RunBrief>, DatabaseError> {
+        let rows = self.tx.fetch_all(built_query(self.statements.run_briefs.clone()).bind(ids)).await?;
+        let brief = |row: &PgRow| {
+            let status: Option<&str> = row.try_get("status")?;
+            Ok(RunBrief {
+                key: read_run_key(row)?,
+                has_ended: run_has_ended(status.unwrap_or(""), row.try_get("finished_at")?),
+                row_version: read_version(row)?,
+                bytes: row.try_get("bytes")?,
+            })
+        };
+        rows.iter().map(brief).collect()
     }
 
     async fn node_briefs(&mut self, runs: &[RunKey]) -> Result<Vec<NodeBrief>, DatabaseError> {
@@ -444,6 +584,7 @@ impl Reader for PostgresReader {
                 run_id: row.try_get("run_id")?,
                 id: row.try_get("id")?,
                 status: row.try_get("status")?,
+                row_version: read_version(row)?,
                 bytes: row.try_get("bytes")?,
             })
         };
@@ -451,20 +592,25 @@ impl Reader for PostgresReader {
     }
 
     async fn nodes(&mut self, runs: &[RunKey]) -> Result<Vec<(Uuid, Node)>, DatabaseError> {
-        let mut words = Words::default();
+        let mut reading = Reading::new(&self.statements);
         let rows = self.tx.fetch_all(Self::bind_keys(built_query(self.statements.nodes.clone()), runs)).await?;
         let mut nodes = rows
             .iter()
-            .map(|row| Ok((row.try_get("run_id")?, read_node(row, &mut words)?)))
+            .map(|row| Ok((row.try_get("run_id")?, read_node(row, &mut reading)?)))
             .collect::<Result<Vec<(Uuid, Node)>, DatabaseError>>()?;
         nodes.sort_unstable_by_key(|(run, node)| (*run, node.index, node.id));
         Ok(nodes)
     }
 
     async fn messages(&mut self, ids: &[Uuid]) -> Result<Vec<Message>, DatabaseError> {
-        let mut words = Words::default();
+        let mut reading = Reading::new(&self.statements);
         let rows = self.tx.fetch_all(built_query(self.statements.messages.clone()).bind(ids)).await?;
-        rows.iter().map(|row| read_message(row, &mut words)).collect()
+        rows.iter().map(|row| read_message(row, &mut reading)).collect()
+    }
+
+    async fn message_bytes(&mut self, ids: &[Uuid]) -> Result<Vec<(Uuid, i64)>, DatabaseError> {
+        let rows = self.tx.fetch_all(built_query(self.statements.message_bytes.clone()).bind(ids)).await?;
+        rows.iter().map(|row| Ok((row.try_get("id")?, row.try_get("bytes")?))).collect()
     }
 
     async fn conversation_starters(&mut self, messages: &[Uuid]) -> Result<Vec<Uuid>, DatabaseError> {
@@ -474,120 +620,141 @@ impl Reader for PostgresReader {
 
     async fn thoughts(&mut self, messages: &[Uuid]) -> Result<Vec<Thought>, DatabaseError> {
         let Some(text) = self.statements.thoughts.clone() else { return Ok(Vec::new()) };
-        let mut words = Words::default();
+        let mut reading = Reading::new(&self.statements);
         let rows = self.tx.fetch_all(built_query(text).bind(messages)).await?;
-        rows.iter().map(|row| read_thought(row, &mut words)).collect()
+        rows.iter().map(|row| read_thought(row, &mut reading)).collect()
     }
 
     async fn triggers(&mut self, ids: &[Uuid]) -> Result<Vec<TriggerLog>, DatabaseError> {
         let Some(text) = self.statements.triggers.clone() else { return Ok(Vec::new()) };
-        let mut words = Words::default();
+        let mut reading = Reading::new(&self.statements);
         let rows = self.tx.fetch_all(built_query(text).bind(ids)).await?;
-        rows.iter().map(|row| read_trigger(row, &mut words)).collect()
+        rows.iter().map(|row| read_trigger(row, &mut reading)).collect()
     }
 }
 
-fn read_run(row: &PgRow, words: &mut Words) -> Result<Run, DatabaseError> {
+fn read_run_key(row: &PgRow) -> Result<RunKey, DatabaseError> {
+    Ok(RunKey {
+        id: row.try_get("id")?,
+        tenant_id: row.try_get("tenant_id")?,
+        app_id: row.try_get("app_id")?,
+        workflow_id: row.try_get("workflow_id")?,
+    })
+}
+
+fn read_run(row: &PgRow, reading: &mut Reading) -> Result<Run, DatabaseError> {
+    let mut cuts = Cuts::default();
     Ok(Run {
-        key: RunKey {
-            id: row.try_get("id")?,
-            tenant_id: row.try_get("tenant_id")?,
-            app_id: row.try_get("app_id")?,
-            workflow_id: row.try_get("workflow_id")?,
-        },
-        run_type: words.read(row, "type")?,
-        triggered_from: words.read(row, "triggered_from")?,
-        version: words.read(row, "version")?,
-        status: words.read(row, "status")?,
-        error: row.try_get("error")?,
+        key: read_run_key(row)?,
+        run_type: reading.read(row, "type")?,
+        triggered_from: reading.read(row, "triggered_from")?,
+        version: reading.read(row, "version")?,
+        status: reading.read(row, "status")?,
+        error: reading.value(row, Value::Error, &mut cuts)?,
         elapsed_seconds: row.try_get::<Option<f64>, _>("elapsed_time")?.unwrap_or(0.0),
         total_tokens: row.try_get::<Option<i64>, _>("total_tokens")?.unwrap_or(0),
         total_steps: row.try_get("total_steps")?,
         exceptions_count: row.try_get("exceptions_count")?,
-        created_by_role: words.read(row, "created_by_role")?,
+        created_by_role: reading.read(row, "created_by_role")?,
         created_by: row.try_get::<Option<Uuid>, _>("created_by")?.unwrap_or_default(),
         created_at: row.try_get("created_at")?,
         finished_at: row.try_get("finished_at")?,
-        inputs: row.try_get("inputs")?,
-        outputs: row.try_get("outputs")?,
+        inputs: reading.value(row, Value::Inputs, &mut cuts)?,
+        outputs: reading.value(row, Value::Outputs, &mut cuts)?,
+        cuts,
+        row_version: read_version(row)?,
     })
 }
 
-fn read_node(row: &PgRow, words: &mut Words) -> Result<Node, DatabaseError> {
+fn read_node(row: &PgRow, reading: &mut Reading) -> Result<Node, DatabaseError> {
+    let mut cuts = Cuts::default();
     let http_outputs: Option<String> = row.try_get("http_outputs")?;
     Ok(Node {
         id: row.try_get("id")?,
         index: row.try_get::<Option<i32>, _>("index")?.unwrap_or(0),
-        node_id: words.read(row, "node_id")?,
-        node_type: words.read(row, "node_type")?,
+        node_id: reading.read(row, "node_id")?,
+        node_type: reading.read(row, "node_type")?,
         title: row.try_get::<Option<String>, _>("title")?.unwrap_or_default(),
-        predecessor_node_id: words.read_optional(row, "predecessor_node_id")?,
-        status: words.read(row, "status")?,
-        error: row.try_get("error")?,
+        predecessor_node_id: reading.read_optional(row, "predecessor_node_id")?,
+        status: reading.read(row, "status")?,
+        error: reading.value(row, Value::Error, &mut cuts)?,
         elapsed_seconds: row.try_get::<Option<f64>, _>("elapsed_time")?.unwrap_or(0.0),
         created_at: row.try_get("created_at")?,
         finished_at: row.try_get("finished_at")?,
-        execution_metadata: row.try_get("execution_metadata")?,
-        process_data: row.try_get("process_data")?,
-        outputs: row.try_get::<Option<String>, _>("outputs")?.or(http_outputs),
-        inputs: row.try_get("inputs")?,
+        execution_metadata: reading.value(row, Value::ExecutionMetadata, &mut cuts)?,
+        process_data: reading.value(row, Value::ProcessData, &mut cuts)?,
+        outputs: reading.value(row, Value::Outputs, &mut cuts)?.or(http_outputs),
+        inputs: reading.value(row, Value::Inputs, &mut cuts)?,
+        cuts,
+        row_version: read_version(row)?,
     })
 }
 
-fn read_message(row: &PgRow, words: &mut Words) -> Result<Message, DatabaseError> {
+fn read_message(row: &PgRow, reading: &mut Reading) -> Result<Message, DatabaseError> {
+    let mut cuts = Cuts::default();
     let created_at: Micros = row.try_get("created_at")?;
     Ok(Message {
         id: row.try_get("id")?,
         app_id: row.try_get("app_id")?,
         conversation_id: row.try_get("conversation_id")?,
+        parent_message_id: row.try_get("parent_message_id")?,
         workflow_run_id: row.try_get("workflow_run_id")?,
-        model_provider: words.read_optional(row, "model_provider")?,
-        model_id: words.read_optional(row, "model_id")?,
-        app_mode: words.read_optional(row, "app_mode")?,
-        status: words.read(row, "status")?,
-        error: row.try_get("error")?,
-        invoke_from: words.read_optional(row, "invoke_from")?,
-        from_source: words.read(row, "from_source")?,
+        model_provider: reading.read_optional(row, "model_provider")?,
+        model_id: reading.read_optional(row, "model_id")?,
+        app_mode: reading.read_optional(row, "app_mode")?,
+        status: reading.read(row, "status")?,
+        error: reading.value(row, Value::Error, &mut cuts)?,
+        invoke_from: reading.read_optional(row, "invoke_from")?,
+        from_source: reading.read(row, "from_source")?,
         from_end_user_id: row.try_get("from_end_user_id")?,
         from_account_id: row.try_get("from_account_id")?,
         message_tokens: i64::from(row.try_get::<Option<i32>, _>("message_tokens")?.unwrap_or(0)),
         answer_tokens: i64::from(row.try_get::<Option<i32>, _>("answer_tokens")?.unwrap_or(0)),
         total_price: price(row, "total_price")?,
-        currency: words.read(row, "currency")?,
+        currency: reading.read(row, "currency")?,
         response_seconds: row.try_get::<Option<f64>, _>("provider_response_latency")?.unwrap_or(0.0),
+        query: reading.value(row, Value::Query, &mut cuts)?,
+        answer: reading.value(row, Value::Answer, &mut cuts)?,
         has_answer: row.try_get::<Option<bool>, _>("has_answer")?.unwrap_or(false),
         agent_based: row.try_get::<Option<bool>, _>("agent_based")?.unwrap_or(false),
-        metadata: row.try_get("message_metadata")?,
-        inputs: row.try_get("inputs")?,
+        metadata: reading.value(row, Value::Metadata, &mut cuts)?,
+        inputs: reading.value(row, Value::Inputs, &mut cuts)?,
         created_at,
         updated_at: row.try_get::<Option<Micros>, _>("updated_at")?.unwrap_or(created_at),
         starts_conversation: false,
+        cuts,
+        row_version: read_version(row)?,
     })
 }
 
-fn read_thought(row: &PgRow, words: &mut Words) -> Result<Thought, DatabaseError> {
+fn read_thought(row: &PgRow, reading: &mut Reading) -> Result<Thought, DatabaseError> {
+    let mut cuts = Cuts::default();
     Ok(Thought {
         id: row.try_get("id")?,
         message_id: row.try_get("message_id")?,
         position: row.try_get::<Option<i32>, _>("position")?.unwrap_or(0),
         tool: row.try_get("tool")?,
-        tool_meta: row.try_get("tool_meta_str")?,
+        tool_meta: reading.value(row, Value::ToolMeta, &mut cuts)?,
+        thought: reading.value(row, Value::Thought, &mut cuts)?,
+        observation: reading.value(row, Value::Observation, &mut cuts)?,
+        tool_input: reading.value(row, Value::ToolInput, &mut cuts)?,
         message_tokens: i64::from(row.try_get::<Option<i32>, _>("message_token")?.unwrap_or(0)),
         answer_tokens: i64::from(row.try_get::<Option<i32>, _>("answer_token")?.unwrap_or(0)),
         total_price: price(row, "total_price")?,
-        currency: words.read_optional(row, "currency")?,
+        currency: reading.read_optional(row, "currency")?,
         created_at: row.try_get("created_at")?,
+        cuts,
     })
 }
 
-fn read_trigger(row: &PgRow, words: &mut Words) -> Result<TriggerLog, DatabaseError> {
+fn read_trigger(row: &PgRow, reading: &mut Reading) -> Result<TriggerLog, DatabaseError> {
     Ok(TriggerLog {
         id: row.try_get("id")?,
         tenant_id: row.try_get("tenant_id")?,
         app_id: row.try_get("app_id")?,
         workflow_run_id: row.try_get("workflow_run_id")?,
-        trigger_type: words.read(row, "trigger_type")?,
-        status: words.read(row, "status")?,
+        trigger_type: reading.read(row, "trigger_type")?,
+        status: reading.read(row, "status")?,
         created_at: row.try_get("created_at")?,
         triggered_at: row.try_get("triggered_at")?,
         finished_at: row.try_get("finished_at")?,

@@ -65,7 +65,20 @@ pub(crate) struct NodeBrief {
     pub(crate) run_id: Uuid,
     pub(crate) id: Uuid,
     pub(crate) status: String,
+    /// See [`Node::row_version`].
+    pub(crate) row_version: u32,
     /// Bytes that reading it will bring, with every value cut at its limit.
+    pub(crate) bytes: i64,
+}
+
+/// A run without its JSON: enough to see whether it has changed, and what reading it will cost.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunBrief {
+    pub(crate) key: RunKey,
+    pub(crate) has_ended: bool,
+    /// See [`Run::row_version`].
+    pub(crate) row_version: u32,
+    /// Bytes that reading it will bring.
     pub(crate) bytes: i64,
 }
 
@@ -82,10 +95,13 @@ pub(crate) trait Reader {
     /// Rows in a range of blocks created at `since` or later, and those that are not final created at `open_since` or later.
     async fn scan(&mut self, kind: Kind, blocks: Range<u32>, since: Micros, open_since: Micros) -> Result<Vec<Place>, DatabaseError>;
     async fn runs(&mut self, ids: &[Uuid]) -> Result<Vec<Run>, DatabaseError>;
+    async fn run_briefs(&mut self, ids: &[Uuid]) -> Result<Vec<RunBrief>, DatabaseError>;
     async fn node_briefs(&mut self, runs: &[RunKey]) -> Result<Vec<NodeBrief>, DatabaseError>;
     /// Nodes of the runs, by run and index, with the id of their run.
     async fn nodes(&mut self, runs: &[RunKey]) -> Result<Vec<(Uuid, Node)>, DatabaseError>;
     async fn messages(&mut self, ids: &[Uuid]) -> Result<Vec<Message>, DatabaseError>;
+    /// Bytes that reading each of the messages, with its thoughts, will bring.
+    async fn message_bytes(&mut self, ids: &[Uuid]) -> Result<Vec<(Uuid, i64)>, DatabaseError>;
     /// Those of the messages that no older message of their conversation precedes.
     async fn conversation_starters(&mut self, messages: &[Uuid]) -> Result<Vec<Uuid>, DatabaseError>;
     async fn thoughts(&mut self, messages: &[Uuid]) -> Result<Vec<Thought>, DatabaseError>;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::event::{Closed, Event, Kind};
 use super::open::OpenEntry;
-use super::reader::{NodeBrief, Reader};
+use super::reader::{NodeBrief, Reader, RunBrief};
 use super::source::{Found, Moment, Source};
 use crate::dify::records::{Node, Run, RunKey};
 use crate::dify::session::DatabaseError;
@@ -24,10 +24,12 @@ const RECOUNTS: usize = 2;
 const MOST_RECOUNTS: usize = 500;
 /// Most node executions remembered for recounting; the oldest runs are given up first.
 const MOST_REMEMBERED_NODES: usize = 1_000_000;
+/// Most node executions remembered that a successor is told of: 5 bytes each.
+const MOST_PASSED_ON: usize = 100_000;
 /// Most bytes of node executions read in one step.
 const MOST_BYTES: i64 = 8 * 1024 * 1024;
 
-/// A run that was told, and which of its node executions were.
+/// A run that was told, and the marks of what was told of it: of its node executions, and for documents of the run itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Told {
     run: Uuid,
@@ -49,6 +51,13 @@ impl Recounts {
         while self.remembered > MOST_REMEMBERED_NODES {
             let Some(oldest) = self.queues.iter_mut().rev().find_map(VecDeque::pop_front) else { break };
             self.remembered -= oldest.nodes.len();
+        }
+    }
+
+    /// Forgets all of them where they are too many to be passed on.
+    pub(crate) fn keep_if_few(&mut self) {
+        if self.remembered > MOST_PASSED_ON {
+            *self = Recounts::default();
         }
     }
 
@@ -97,8 +106,10 @@ pub(crate) struct RunsBatch {
 pub(crate) enum Change {
     /// It is (still) open.
     Open(OpenEntry),
-    /// It was told.
-    Told { created_at: Micros, nodes: Vec<u32> },
+    /// It was told, and is watched from now on where it has no end.
+    Told { created_at: Micros, nodes: Vec<u32>, watch: Option<OpenEntry> },
+    /// It was told before, and is watched no more.
+    Unwatched,
     /// It is gone for good.
     Vanished { created_at: Micros },
 }
@@ -110,6 +121,8 @@ enum Verdict {
     Close(Closed),
     /// Paused for long enough: its final nodes may be told.
     Pause,
+    /// It was told without an end, and has found one.
+    Correct,
 }
 
 fn judge(run: &Run, entry: &mut OpenEntry, now: Micros, settings: &FollowSettings) -> Verdict {
@@ -117,6 +130,9 @@ fn judge(run: &Run, entry: &mut OpenEntry, now: Micros, settings: &FollowSetting
     entry.created_at = run.created_at;
     entry.missing_since = None;
     entry.paused = run.is_paused();
+    if entry.is_told() {
+        return if run.has_ended() { Verdict::Correct } else { Verdict::Wait };
+    }
     if !run.has_ended() && !entry.paused {
         entry.final_since = None;
         if now.since(run.created_at) >= settings.abandon_after {
@@ -144,10 +160,20 @@ fn is_unfinished(status: &str) -> bool {
     matches!(status, "running" | "pending" | "paused")
 }
 
-fn short(id: &Uuid) -> u32 {
+/// A short hash of a row: of its id, and of its version where that was read.
+fn mark(id: &Uuid, row_version: u32) -> u32 {
     let (high, low) = id.as_u64_pair();
     let mixed = high ^ low.rotate_left(29);
-    (mixed ^ (mixed >> 32)) as u32
+    (mixed ^ (mixed >> 32)) as u32 ^ row_version.wrapping_mul(0x9e37_79b1)
+}
+
+fn mark_of(node: &Node) -> u32 {
+    mark(&node.id, node.row_version)
+}
+
+/// Marks of a run and of all its node executions.
+fn marks(run: &Run, nodes: &[Node]) -> Vec<u32> {
+    nodes.iter().map(mark_of).chain([mark(&run.key.id, run.row_version)]).collect()
 }
 
 /// Reads runs: the new ones, the open ones that are due, and the nodes of those that can be told.
@@ -171,7 +197,14 @@ pub(crate) async fn step<R: Reader>(
         recount_finds: HashMap::new(),
     };
 
-    let ids: Vec<Uuid> = due.iter().copied().chain(batch.found.unknown.iter().map(|place| place.id)).collect();
+    let mut ids: Vec<Uuid> = due.iter().copied().chain(batch.found.unknown.iter().map(|place| place.id)).collect();
+    if moment.documents && !ids.is_empty() {
+        let bytes: HashMap<Uuid, i64> = reader.run_briefs(&ids).await?.into_iter().map(|brief| (brief.key.id, brief.bytes)).collect();
+        let (now, later) = super::affordable(ids, &bytes);
+        ids = now;
+        batch.more |= !later.is_empty();
+        batch.changes.extend(super::defer(&later, &batch.found, source, moment.now));
+    }
     let mut rows: HashMap<Uuid, Run> = HashMap::new();
     if !ids.is_empty() {
         rows.extend(reader.runs(&ids).await?.into_iter().map(|run| (run.key.id, run)));
@@ -192,6 +225,7 @@ pub(crate) async fn step<R: Reader>(
         }
         let mut entry = known.cloned().unwrap_or_else(|| OpenEntry::new(run.key.app_id, run.created_at, moment.now));
         match judge(&run, &mut entry, moment.now, settings) {
+            Verdict::Wait if entry.is_told() => batch.changes.push((id, entry.watched(moment.now).map_or(Change::Unwatched, Change::Open))),
             Verdict::Wait => batch.changes.push((id, Change::Open(entry))),
             verdict => {
                 changed += 1;
@@ -249,21 +283,32 @@ async fn tell<R: Reader>(
     for (run, mut entry, verdict) in chosen {
         let nodes = nodes.remove(&run.key.id).unwrap_or_default();
         let told: HashSet<u32> = entry.told_nodes.iter().copied().collect();
-        let mut nodes: Vec<Node> = nodes.into_iter().filter(|node| !told.contains(&short(&node.id))).collect();
+        // The documents of a run need all of its nodes, those told while it was paused too.
+        let all = moment.documents && verdict != Verdict::Pause;
+        let mut nodes: Vec<Node> = nodes.into_iter().filter(|node| all || !told.contains(&mark_of(node))).collect();
         match verdict {
             Verdict::Wait => {}
             Verdict::Pause => {
                 nodes.retain(|node| !is_unfinished(&node.status) && &*node.status != "retry");
-                entry.told_nodes.extend(nodes.iter().map(|node| short(&node.id)));
+                entry.told_nodes.extend(nodes.iter().map(mark_of));
                 batch.changes.push((run.key.id, Change::Open(entry)));
                 if !nodes.is_empty() {
                     batch.events.push(Event::NodesSettled { run, nodes });
                 }
             }
             Verdict::Close(closed) => {
-                let told = entry.told_nodes.into_iter().chain(nodes.iter().map(|node| short(&node.id))).collect();
-                batch.changes.push((run.key.id, Change::Told { created_at: run.created_at, nodes: told }));
+                let watch = (moment.documents && !run.has_ended()).then(|| entry.watched(moment.now)).flatten();
+                let told = match moment.documents {
+                    true => marks(&run, &nodes),
+                    false => entry.told_nodes.into_iter().chain(nodes.iter().map(mark_of)).collect(),
+                };
+                batch.changes.push((run.key.id, Change::Told { created_at: run.created_at, nodes: told, watch }));
                 batch.events.push(Event::RunClosed { run, nodes, closed });
+            }
+            Verdict::Correct => {
+                let told = marks(&run, &nodes);
+                batch.changes.push((run.key.id, Change::Told { created_at: run.created_at, nodes: told, watch: None }));
+                batch.events.push(Event::RunCorrected { run, nodes });
             }
         }
     }
@@ -279,6 +324,9 @@ async fn recount<R: Reader>(
     settings: &FollowSettings,
 ) -> Result<(), DatabaseError> {
     batch.recounted = recounts.due(moment.now, settings);
+    if moment.documents {
+        return compare(batch, recounts, reader).await;
+    }
     let due: HashMap<Uuid, &Told> =
         recounts.queues.iter().zip(batch.recounted).flat_map(|(queue, due)| queue.iter().take(due)).map(|told| (told.run, told)).collect();
     if due.is_empty() {
@@ -291,7 +339,7 @@ async fn recount<R: Reader>(
     let mut late: HashSet<Uuid> = HashSet::new();
     if !keys.is_empty() {
         for brief in reader.node_briefs(&keys).await? {
-            let told = due.get(&brief.run_id).is_some_and(|told| told.nodes.contains(&short(&brief.id)));
+            let told = due.get(&brief.run_id).is_some_and(|told| told.nodes.contains(&mark(&brief.id, brief.row_version)));
             if !told && !is_unfinished(&brief.status) {
                 late.insert(brief.run_id);
             }
@@ -303,16 +351,88 @@ async fn recount<R: Reader>(
     let keys: Vec<RunKey> = late.iter().filter_map(|id| runs.get(id)).map(|run| run.key.clone()).collect();
     let mut nodes: HashMap<Uuid, Vec<Node>> = HashMap::new();
     for (run, node) in reader.nodes(&keys).await? {
-        let told = due.get(&run).is_some_and(|told| told.nodes.contains(&short(&node.id)));
+        let told = due.get(&run).is_some_and(|told| told.nodes.contains(&mark_of(&node)));
         if !told && !is_unfinished(&node.status) {
             nodes.entry(run).or_default().push(node);
         }
     }
     for (id, nodes) in nodes {
-        batch.recount_finds.insert(id, nodes.iter().map(|node| short(&node.id)).collect());
+        batch.recount_finds.insert(id, nodes.iter().map(mark_of).collect());
         batch.found.late += nodes.len() as u64;
         if let Some(run) = runs.get(&id) {
             batch.events.push(Event::NodesSettled { run: run.clone(), nodes });
+        }
+    }
+    Ok(())
+}
+
+/// For documents: looks again at runs that were told some time ago, and tells those again that are another now, as many as
+/// the byte budget allows.
+async fn compare<R: Reader>(batch: &mut RunsBatch, recounts: &Recounts, reader: &mut R) -> Result<(), DatabaseError> {
+    let due: Vec<&Told> = recounts.queues.iter().zip(batch.recounted).flat_map(|(queue, due)| queue.iter().take(due)).collect();
+    if due.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = due.iter().map(|told| told.run).collect();
+    let briefs: HashMap<Uuid, RunBrief> = reader.run_briefs(&ids).await?.into_iter().map(|brief| (brief.key.id, brief)).collect();
+    let keys: Vec<RunKey> = briefs.values().map(|brief| brief.key.clone()).collect();
+    let mut nodes: HashMap<Uuid, Vec<NodeBrief>> = HashMap::new();
+    if !keys.is_empty() {
+        for brief in reader.node_briefs(&keys).await? {
+            nodes.entry(brief.run_id).or_default().push(brief);
+        }
+    }
+    let mut changed: Vec<Uuid> = Vec::new();
+    let (mut bytes, mut compared) = (0, 0);
+    for told in &due {
+        if let Some(run) = briefs.get(&told.run) {
+            let nodes = nodes.get(&told.run).map_or(&[][..], Vec::as_slice);
+            if is_another(told, run, nodes) {
+                let cost = run.bytes + nodes.iter().map(|node| node.bytes).sum::<i64>();
+                if bytes + cost > MOST_BYTES && !changed.is_empty() {
+                    batch.more = true;
+                    break;
+                }
+                bytes += cost;
+                changed.push(told.run);
+            }
+        }
+        compared += 1;
+    }
+    // What did not fit stays at the head of its queue.
+    for due in &mut batch.recounted {
+        *due = compared.min(*due);
+        compared -= *due;
+    }
+    correct(batch, &changed, reader).await
+}
+
+/// Whether something of a run was written again since it was told, and is final. What is not will be looked at another time.
+fn is_another(told: &Told, run: &RunBrief, nodes: &[NodeBrief]) -> bool {
+    let is_told = |mark: u32| told.nodes.contains(&mark);
+    let run_is = run.has_ended && !is_told(mark(&run.key.id, run.row_version));
+    run_is || nodes.iter().any(|node| !is_unfinished(&node.status) && !is_told(mark(&node.id, node.row_version)))
+}
+
+async fn correct<R: Reader>(batch: &mut RunsBatch, changed: &[Uuid], reader: &mut R) -> Result<(), DatabaseError> {
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let runs = reader.runs(changed).await?;
+    let keys: Vec<RunKey> = runs.iter().map(|run| run.key.clone()).collect();
+    let mut nodes: HashMap<Uuid, Vec<Node>> = HashMap::new();
+    for (run, node) in reader.nodes(&keys).await? {
+        nodes.entry(run).or_default().push(node);
+    }
+    for run in runs {
+        let mut nodes = nodes.remove(&run.key.id).unwrap_or_default();
+        batch.recount_finds.insert(run.key.id, marks(&run, &nodes));
+        if run.has_ended() {
+            batch.events.push(Event::RunCorrected { run, nodes });
+        } else {
+            // Given up, but alive: it goes on being watched, and until it ends only its nodes are news.
+            nodes.retain(|node| !is_unfinished(&node.status));
+            batch.events.push(Event::NodesSettled { run, nodes });
         }
     }
     Ok(())
@@ -333,6 +453,9 @@ pub(crate) fn absorb(
         }
         super::apply(source, id, change);
     }
+    if moment.documents {
+        source.open.limit_watched();
+    }
     source.absorb(&batch.found, moment, settings);
     batch.events
 }
@@ -340,6 +463,7 @@ pub(crate) fn absorb(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dify::records::Cuts;
 
     const APP: Uuid = Uuid::from_u128(7);
 
@@ -361,6 +485,8 @@ mod tests {
             finished_at: finished_at.map(Micros::from_secs),
             inputs: None,
             outputs: None,
+            cuts: Cuts::default(),
+            row_version: 0,
         }
     }
 

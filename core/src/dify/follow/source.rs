@@ -88,6 +88,8 @@ pub(crate) struct Moment {
     pub(crate) page: u32,
     /// The step follows at once on one that said that there is more.
     pub(crate) continues: bool,
+    /// Documents are made: what was told is told again when its row changes, and values are read within a budget.
+    pub(crate) documents: bool,
 }
 
 /// From a place to a time, until a number of ids that are not known is found.

@@ -98,6 +98,13 @@ pub struct FollowStatus {
 }
 
 impl FollowState {
+    /// A state that is equal to no other of these, for tests of what keeps states.
+    #[doc(hidden)]
+    pub fn for_tests(number: i64) -> Self {
+        let facts = ServerFacts { now: Micros(0), in_recovery: false, replayed: None, lsn: number, timeline: 1, identity: String::new() };
+        Self::begin(Start::Beginning, &facts, &FollowSettings::default())
+    }
+
     pub(super) fn begin(start: Start, facts: &ServerFacts, settings: &FollowSettings) -> Self {
         let anchor = match start {
             Start::Now => facts.edge().unwrap_or(facts.now),
@@ -148,6 +155,17 @@ impl FollowState {
 
     fn sources(&self) -> [(Kind, &Source); 3] {
         [(Kind::Run, &self.runs), (Kind::Message, &self.messages), (Kind::Trigger, &self.triggers)]
+    }
+
+    /// What a successor on another host needs, small enough to be kept with what was made of the events: positions, what is
+    /// open or watched, and what is to be compared soon. Without the ids that are told and the feedbacks as last seen it
+    /// tells the records of the horizon and the feedbacks since the start again, and no feedback as withdrawn that was
+    /// withdrawn in between.
+    pub fn without_ledger(&self) -> FollowState {
+        let mut state = FollowState { feedbacks: KnownFeedbacks::default(), ..self.clone() };
+        [&mut state.runs, &mut state.messages, &mut state.triggers].into_iter().for_each(|source| source.ledger.clear());
+        state.recounts.keep_if_few();
+        state
     }
 
     /// Since when records are followed.
@@ -201,7 +219,7 @@ impl FollowState {
                 .map(|(_, source)| source.edge.since(source.horizon_from(settings)))
                 .min()
                 .unwrap_or_default(),
-            open: self.sources().map(|(kind, source)| (kind, source.open.len() as u64)),
+            open: self.sources().map(|(kind, source)| (kind, source.open.iter().count() as u64)),
             blocks_scanned: self.sources().iter().map(|(_, source)| source.scan.blocks_read).sum(),
         }
     }

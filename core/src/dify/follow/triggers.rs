@@ -77,7 +77,7 @@ pub(crate) async fn step<R: Reader>(
             None => batch.changes.push((id, Change::Open(entry))),
             Some(closed) => {
                 closed_now += 1;
-                batch.changes.push((id, Change::Told { created_at: log.created_at, nodes: Vec::new() }));
+                batch.changes.push((id, Change::Told { created_at: log.created_at, nodes: Vec::new(), watch: None }));
                 batch.events.push(Event::TriggerClosed { log, closed });
             }
         }

@@ -1,7 +1,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::dify::records::RunKey;
+use crate::dify::records::{Cuts, RunKey};
 use crate::dify::time::Micros;
 
 const RATE: &str = "[models] Rate Limit Error, Error code: 429 - {'error': {'code': 'rate_limit_exceeded'}}";
@@ -25,6 +25,8 @@ fn run(status: &str, error: Option<&str>, finished: i64) -> Run {
         finished_at: (finished > 0).then_some(Micros(finished)),
         inputs: None,
         outputs: None,
+        cuts: Cuts::default(),
+        row_version: 0,
     }
 }
 
@@ -45,6 +47,8 @@ fn node(node_id: &str, node_type: &str, status: &str, error: Option<&str>, finis
         process_data: None,
         outputs: None,
         inputs: None,
+        cuts: Cuts::default(),
+        row_version: 0,
     }
 }
 

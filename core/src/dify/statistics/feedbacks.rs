@@ -6,6 +6,10 @@ use crate::dify::follow::Detail;
 use crate::dify::records::Feedback;
 use crate::dify::session::{DatabaseError, ReadTx, built_query};
 
+/// The row's version in the upper half, and a hash of rating and comment in the lower.
+const DOCUMENT_VERSION: &str =
+    "((xmin::text::bigint << 32) | ('x' || substr(md5(rating::text || E'\\n' || COALESCE(content, '')), 1, 8))::bit(32)::bigint)";
+
 /// Every feedback, or `None` when there are more than `limit`: an incomplete list would make the rest look withdrawn.
 ///
 /// For [`Detail::Metrics`] a version is the rating alone, which needs no right to the comments; for [`Detail::Documents`]
@@ -14,7 +18,7 @@ pub async fn feedbacks(tx: &mut ReadTx, detail: Detail, limit: u32) -> Result<Op
     let text = include_str!("../queries/statistics_feedbacks.sql");
     let text = match detail {
         Detail::Metrics => text.to_owned(),
-        Detail::Documents => text.replace("md5(rating::text)", "md5(rating::text || E'\\n' || COALESCE(content, ''))"),
+        Detail::Documents => text.replace("('x' || substr(md5(rating::text), 1, 16))::bit(64)::bigint", DOCUMENT_VERSION),
     };
     let rows = tx.fetch_all(built_query(text).bind(i64::from(limit) + 1)).await?;
     if rows.len() > limit as usize {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dify_observe_core::dify::retention::{Key, Row};
+use dify_observe_core::store::Store;
 
 use super::super::ArchiveError;
 use super::super::format::{Chunk, ChunkTable, Column, Content, FileReader, FormatError, HEAD, Hasher, RowTable, Selected, sha256};
 use super::super::manifest::{Group, ObjectEntry};
-use super::super::store::Store;
 
 /// An object whose footer was read.
 #[derive(Debug)]

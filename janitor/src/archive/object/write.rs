@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dify_observe_core::store::{Store, Upload};
 use tokio::task::JoinHandle;
 
 use super::super::ArchiveError;
 use super::super::format::{Content, FileEncoder, FormatError, Hasher, Table, sha256};
 use super::super::manifest::{Group, ObjectEntry};
-use super::super::store::{Store, Upload};
 
 /// A row group is encoded when its rows have this many bytes, or there are so many of them.
 const GROUP_BYTES: usize = 8 << 20;
@@ -88,7 +88,7 @@ impl<T: Table> ObjectWriter<T> {
 
     /// Leaves nothing behind.
     pub(crate) async fn abort(self) -> Result<(), ArchiveError> {
-        self.upload.abort().await
+        Ok(self.upload.abort().await?)
     }
 
     /// Starts to encode what was collected, once the group before is encoded and sent.
@@ -122,7 +122,7 @@ impl<T: Table> ObjectWriter<T> {
     async fn send(&mut self, bytes: Bytes) -> Result<(), ArchiveError> {
         self.sent.hasher.update(&bytes);
         self.sent.bytes += bytes.len() as u64;
-        self.upload.put(bytes).await
+        Ok(self.upload.put(bytes).await?)
     }
 
     fn failed(&self, error: &FormatError) -> ArchiveError {

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dify_observe_core::store::faulty::{Fault, Faulty};
 use dify_observe_tests::seed;
 use uuid::Uuid;
 
-use super::super::store::faulty::{Fault, Faulty};
 use super::super::{Archive, ArchiveError, BatchState, Manifest};
 use super::given::{Given, read};
 use super::{folder, objects, over};

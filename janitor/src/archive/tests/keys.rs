@@ -7,8 +7,8 @@ use std::time::Duration;
 use dify_observe_core::dify::retention::Wire;
 use dify_observe_core::dify::time::Micros;
 use dify_observe_core::settings::ArchiveSettings;
+use dify_observe_core::store::Folder;
 
-use super::super::store::folder::Folder;
 use super::super::{Archive, BatchState, Kept};
 use super::given::Given;
 use super::objects;

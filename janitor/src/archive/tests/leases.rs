@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dify_observe_core::dify::time::Micros;
+use dify_observe_core::store::faulty::{Fault, Faulty};
 use uuid::Uuid;
 
-use super::super::store::faulty::{Fault, Faulty};
 use super::{folder, over};
 
 const TTL: Duration = Duration::from_secs(300);

@@ -3,6 +3,7 @@ use uuid::Uuid;
 use super::*;
 use crate::dify::catalog::{GraphModel, GraphNode};
 use crate::dify::facts::tests::node;
+use crate::dify::records::Cuts;
 use crate::dify::time::Micros;
 
 fn succeeded() -> Word {
@@ -19,6 +20,7 @@ fn message() -> Message {
         id: Uuid::nil(),
         app_id: Uuid::nil(),
         conversation_id: Uuid::nil(),
+        parent_message_id: None,
         workflow_run_id: None,
         model_provider: Some("langgenius/tongyi/tongyi".into()),
         model_id: Some("qwen-max".into()),
@@ -34,6 +36,8 @@ fn message() -> Message {
         total_price: Some("0.0000342".parse().unwrap()),
         currency: "RMB".into(),
         response_seconds: 1.25,
+        query: None,
+        answer: None,
         has_answer: true,
         agent_based: false,
         metadata: Some(r#"{"annotation_reply":null,"retriever_resources":[],"usage":null}"#.into()),
@@ -41,6 +45,8 @@ fn message() -> Message {
         created_at: Micros(0),
         updated_at: Micros(0),
         starts_conversation: true,
+        cuts: Cuts::default(),
+        row_version: 0,
     }
 }
 
@@ -55,7 +61,11 @@ fn thought(position: i32, prompt: i64, completion: i64) -> Thought {
         answer_tokens: completion,
         total_price: Some("0.000113".parse().unwrap()),
         currency: Some("USD".into()),
+        thought: None,
+        observation: None,
+        tool_input: None,
         created_at: Micros(0),
+        cuts: Cuts::default(),
     }
 }
 

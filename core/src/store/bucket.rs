@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dify_observe_core::dify::time::Micros;
-use dify_observe_core::settings::ArchiveSettings;
 use futures_util::future::FutureExt as _;
 use futures_util::stream::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
@@ -17,8 +15,9 @@ use object_store::{
 };
 use tokio::io::AsyncWriteExt as _;
 
-use super::super::ArchiveError;
-use super::{Answer, Condition, Listed, Store, Upload, Version};
+use super::{Answer, Condition, Listed, Store, StoreError, Upload, Version};
+use crate::dify::time::Micros;
+use crate::secret::Secret;
 
 /// S3 takes parts of 5 MiB and more; an object below this is one request.
 const PART: usize = 6 << 20;
@@ -26,25 +25,42 @@ const PART: usize = 6 << 20;
 /// Parts on their way at a time: each is held in memory.
 const PARTS_AT_ONCE: usize = 2;
 
+/// How a bucket is reached.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BucketOptions {
+    /// The address of a store that is not Amazon's.
+    pub endpoint: Option<String>,
+    /// The region of the bucket.
+    pub region: Option<String>,
+    /// The access key. Without: `AWS_ACCESS_KEY_ID` and the other ways of Amazon's tools.
+    pub access_key_id: Option<Secret>,
+    /// The secret that belongs to the key.
+    pub secret_access_key: Option<Secret>,
+    /// Whether the bucket is a part of the host name.
+    pub virtual_hosted: bool,
+    /// Whether the endpoint may be without encryption.
+    pub allow_http: bool,
+}
+
 /// Objects below a prefix of a bucket.
 #[derive(Clone, Debug)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     store: Arc<AmazonS3>,
     name: String,
     prefix: Path,
 }
 
 impl Bucket {
-    /// The bucket and prefix of `s3://bucket/prefix`.
-    pub(crate) fn open(settings: &ArchiveSettings, address: &str) -> Result<Bucket, ArchiveError> {
+    /// The bucket and prefix of `bucket/prefix`, which is what follows `s3://`. Nothing is looked at yet.
+    pub fn open(options: &BucketOptions, address: &str) -> Result<Bucket, StoreError> {
         let (name, prefix) = address.split_once('/').unwrap_or((address, ""));
         if name.is_empty() {
-            return Err(ArchiveError::Address);
+            return Err(StoreError::Address);
         }
-        let prefix = Path::parse(prefix.trim_matches('/')).map_err(|_| ArchiveError::Address)?;
+        let prefix = Path::parse(prefix.trim_matches('/')).map_err(|_| StoreError::Address)?;
         // TLS is built by whoever came first; the second is told so, which is fine.
         let _already_installed = rustls::crypto::ring::default_provider().install_default();
-        let store = builder(settings, name)?.build().map_err(|error| ArchiveError::Options(error.to_string()))?;
+        let store = builder(options, name)?.build().map_err(|error| StoreError::Options(error.to_string()))?;
         Ok(Bucket { store: Arc::new(store), name: name.to_owned(), prefix })
     }
 
@@ -62,7 +78,7 @@ impl Bucket {
         Some(Listed { path: self.relative(&meta.location)?, size: meta.size, modified: Micros(meta.last_modified.timestamp_micros()) })
     }
 
-    fn error(&self, action: &'static str, path: &str, error: &object_store::Error) -> ArchiveError {
+    fn error(&self, action: &'static str, path: &str, error: &object_store::Error) -> StoreError {
         let text = chain(error);
         let code = element(&text, "Code").map(str::to_owned);
         let word = |default: &str| code.clone().unwrap_or_else(|| default.to_owned());
@@ -70,26 +86,26 @@ impl Bucket {
             object_store::Error::NotFound { .. }
                 if matches!(code.as_deref(), Some("NoSuchKey")) || reads_object(action) && code.is_none() =>
             {
-                ArchiveError::Missing { path: path.to_owned() }
+                StoreError::Missing { path: path.to_owned() }
             }
-            object_store::Error::NotFound { .. } => ArchiveError::NoBucket { bucket: self.name.clone() },
+            object_store::Error::NotFound { .. } => StoreError::NoBucket { bucket: self.name.clone() },
             object_store::Error::PermissionDenied { .. } if code.as_deref() == Some("QuotaExceeded") => self.full(word("full")),
             object_store::Error::PermissionDenied { .. } => self.denied(action, word("403")),
             object_store::Error::Unauthenticated { .. } => self.denied(action, word("401")),
             _ if is_full(&text, code.as_deref()) => self.full(word("507")),
-            _ => ArchiveError::Unavailable { action: format!("to {action} {path} in bucket `{}`", self.name), reason: short(&text, code) },
+            _ => StoreError::Unavailable { action: format!("to {action} {path} in bucket `{}`", self.name), reason: short(&text, code) },
         }
     }
 
-    fn denied(&self, action: &'static str, code: String) -> ArchiveError {
-        ArchiveError::Denied { bucket: self.name.clone(), action, code }
+    fn denied(&self, action: &'static str, code: String) -> StoreError {
+        StoreError::Denied { bucket: self.name.clone(), action, code }
     }
 
-    fn full(&self, reason: String) -> ArchiveError {
-        ArchiveError::Full { place: format!("bucket `{}`", self.name), reason }
+    fn full(&self, reason: String) -> StoreError {
+        StoreError::Full { place: format!("bucket `{}`", self.name), reason }
     }
 
-    async fn write_if(&self, path: &str, bytes: Bytes, condition: Condition) -> Result<bool, ArchiveError> {
+    async fn write_if(&self, path: &str, bytes: Bytes, condition: Condition) -> Result<bool, StoreError> {
         let mode = match condition {
             Condition::Absent => PutMode::Create,
             Condition::Version(version) => PutMode::Update(UpdateVersion { e_tag: Some(version.0), version: None }),
@@ -101,7 +117,7 @@ impl Bucket {
         }
     }
 
-    async fn read(&self, path: &str) -> Result<Option<(Bytes, Version)>, ArchiveError> {
+    async fn read(&self, path: &str) -> Result<Option<(Bytes, Version)>, StoreError> {
         let read = async {
             let answer = self.store.get(&self.path(path)).await?;
             let version = Version(answer.meta.e_tag.clone().unwrap_or_default());
@@ -110,50 +126,50 @@ impl Bucket {
         optional(read.await.map_err(|error| self.error("read", path, &error)))
     }
 
-    async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, ArchiveError> {
+    async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let wanted = range.end.saturating_sub(range.start);
         let bytes = self.store.get_range(&self.path(path), range).await.map_err(|error| match &error {
             // A range that begins past the end is refused as such.
             object_store::Error::Generic { .. } if chain(&error).contains("416") => {
-                ArchiveError::damaged(path, "it is shorter than what was written")
+                StoreError::damaged(path, "it is shorter than what was written")
             }
             error => self.error("read", path, error),
         })?;
         if bytes.len() as u64 != wanted {
-            return Err(ArchiveError::damaged(path, "it is shorter than what was written"));
+            return Err(StoreError::damaged(path, "it is shorter than what was written"));
         }
         Ok(bytes)
     }
 }
 
-fn builder(settings: &ArchiveSettings, bucket: &str) -> Result<AmazonS3Builder, ArchiveError> {
+fn builder(options: &BucketOptions, bucket: &str) -> Result<AmazonS3Builder, StoreError> {
     // Where no key is given, what Amazon's own tools look at: variables, and the roles of instances and pods.
-    let mut builder = if settings.access_key_id.is_some() { AmazonS3Builder::new() } else { AmazonS3Builder::from_env() };
-    if let (Some(key), Some(secret)) = (&settings.access_key_id, &settings.secret_access_key) {
+    let mut builder = if options.access_key_id.is_some() { AmazonS3Builder::new() } else { AmazonS3Builder::from_env() };
+    if let (Some(key), Some(secret)) = (&options.access_key_id, &options.secret_access_key) {
         builder = builder.with_access_key_id(key.expose()).with_secret_access_key(secret.expose());
     }
-    if let Some(region) = &settings.region {
+    if let Some(region) = &options.region {
         builder = builder.with_region(region);
     }
-    if let Some(endpoint) = &settings.endpoint {
-        builder = builder.with_endpoint(if settings.virtual_hosted { with_bucket(endpoint, bucket)? } else { endpoint.clone() });
+    if let Some(endpoint) = &options.endpoint {
+        builder = builder.with_endpoint(if options.virtual_hosted { with_bucket(endpoint, bucket)? } else { endpoint.clone() });
     }
     let client = ClientOptions::new()
-        .with_allow_http(settings.allow_http)
+        .with_allow_http(options.allow_http)
         .with_connect_timeout(Duration::from_secs(10))
         .with_timeout(Duration::from_secs(120));
     let backoff = BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(10), base: 2. };
     let retry = RetryConfig { backoff, max_retries: 6, retry_timeout: Duration::from_secs(90) };
     Ok(builder
         .with_bucket_name(bucket)
-        .with_virtual_hosted_style_request(settings.virtual_hosted)
+        .with_virtual_hosted_style_request(options.virtual_hosted)
         .with_client_options(client)
         .with_retry(retry))
 }
 
 /// The bucket as a part of the host name.
-fn with_bucket(endpoint: &str, bucket: &str) -> Result<String, ArchiveError> {
-    let wrong = || ArchiveError::Options("the endpoint is no address of a host by name".to_owned());
+fn with_bucket(endpoint: &str, bucket: &str) -> Result<String, StoreError> {
+    let wrong = || StoreError::Options("the endpoint is no address of a host by name".to_owned());
     let mut url = url::Url::parse(endpoint).map_err(|_| wrong())?;
     let host = url.domain().ok_or_else(wrong)?;
     if !host.starts_with(&format!("{bucket}.")) {
@@ -200,10 +216,10 @@ fn short(text: &str, code: Option<String>) -> String {
     without_answer.chars().take(300).collect()
 }
 
-fn optional<T>(read: Result<T, ArchiveError>) -> Result<Option<T>, ArchiveError> {
+fn optional<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
         Ok(value) => Ok(Some(value)),
-        Err(ArchiveError::Missing { .. }) => Ok(None),
+        Err(StoreError::Missing { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -278,10 +294,10 @@ struct BucketUpload {
 }
 
 impl BucketUpload {
-    fn error(&self, error: &std::io::Error) -> ArchiveError {
+    fn error(&self, error: &std::io::Error) -> StoreError {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<object_store::Error>()) {
             Some(inner) => self.bucket.error("write", &self.path, inner),
-            None => ArchiveError::Unavailable { action: format!("writing {}", self.path), reason: error.kind().to_string() },
+            None => StoreError::Unavailable { action: format!("writing {}", self.path), reason: error.kind().to_string() },
         }
     }
 }
@@ -310,8 +326,8 @@ mod tests {
     fn the_bucket_is_a_part_of_the_host_where_that_is_asked_for() {
         let endpoint = |endpoint: &str, virtual_hosted| {
             let endpoint = Some(endpoint.to_owned());
-            let settings = ArchiveSettings { endpoint, virtual_hosted, ..ArchiveSettings::default() };
-            builder(&settings, "dify").map(|builder| builder.get_config_value(&AmazonS3ConfigKey::Endpoint).unwrap())
+            let options = BucketOptions { endpoint, virtual_hosted, ..BucketOptions::default() };
+            builder(&options, "dify").map(|builder| builder.get_config_value(&AmazonS3ConfigKey::Endpoint).unwrap())
         };
         let host = "https://oss-cn-hangzhou.aliyuncs.com";
         assert_eq!(endpoint(host, false).unwrap(), host);

@@ -1,4 +1,4 @@
-//! A local folder. Rows are deleted from the database because they are here: every write is synced, file and folders, before it counts.
+//! A local folder. Rows are deleted elsewhere because they are here: every write is synced, file and folders, before it counts.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -8,28 +8,29 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use dify_observe_core::dify::time::Micros;
 use futures_util::future::FutureExt as _;
 
-use super::super::ArchiveError;
-use super::super::format::sha256;
-use super::{Answer, Condition, Listed, Store, Upload, Version};
+use sha2::{Digest as _, Sha256};
+
+use super::{Answer, Condition, Listed, Store, StoreError, Upload, Version};
+use crate::dify::time::Micros;
 
 /// What a file is called until it is complete. No reader looks for such a name.
 const PARTIAL: &str = "partial";
 
-/// The archive holds prompts and answers: for its owner, and for reading by the owner's group.
+/// Objects hold prompts and answers: for their owner, and for reading by the owner's group.
 const FOLDER_MODE: u32 = 0o750;
 const FILE_MODE: u32 = 0o640;
 
 /// Objects as files below one folder.
 #[derive(Clone, Debug)]
-pub(crate) struct Folder {
+pub struct Folder {
     root: PathBuf,
 }
 
 impl Folder {
-    pub(crate) fn new(root: PathBuf) -> Folder {
+    /// The folder, which is made by the first write.
+    pub fn new(root: PathBuf) -> Folder {
         Folder { root }
     }
 
@@ -124,24 +125,24 @@ fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 fn version(bytes: &[u8]) -> Version {
-    Version(sha256(bytes).to_string())
+    Version(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn classify(root: &Path, file: &Path, error: &io::Error) -> ArchiveError {
+fn classify(root: &Path, file: &Path, error: &io::Error) -> StoreError {
     let reason = error.to_string();
     let path = file.strip_prefix(root).unwrap_or(file).display().to_string();
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            ArchiveError::Full { place: root.display().to_string(), reason }
+            StoreError::Full { place: root.display().to_string(), reason }
         }
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::ReadOnlyFilesystem
         | io::ErrorKind::NotADirectory
         | io::ErrorKind::IsADirectory
-        | io::ErrorKind::AlreadyExists => ArchiveError::Unwritable { path: root.to_owned(), reason },
-        io::ErrorKind::NotFound => ArchiveError::Missing { path },
-        io::ErrorKind::UnexpectedEof => ArchiveError::damaged(&path, "it is shorter than what was written"),
-        _ => ArchiveError::Unavailable { action: format!("using the file {}", file.display()), reason },
+        | io::ErrorKind::AlreadyExists => StoreError::Unwritable { path: root.to_owned(), reason },
+        io::ErrorKind::NotFound => StoreError::Missing { path },
+        io::ErrorKind::UnexpectedEof => StoreError::damaged(&path, "it is shorter than what was written"),
+        _ => StoreError::Unavailable { action: format!("using the file {}", file.display()), reason },
     }
 }
 
@@ -179,7 +180,7 @@ impl Store for Folder {
         self.run(path, move |_, file| {
             let length = usize::try_from(range.end.saturating_sub(range.start)).map_err(|_| io::ErrorKind::UnexpectedEof)?;
             let mut opened = File::open(file)?;
-            // Before the buffer is made: a damaged manifest may name any length.
+            // Before the buffer is made: whoever asks may have been told any length.
             if opened.metadata()?.len() < range.end {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -280,15 +281,15 @@ struct FileUpload {
 }
 
 impl FileUpload {
-    fn error(&self, error: &io::Error) -> ArchiveError {
+    fn error(&self, error: &io::Error) -> StoreError {
         classify(&self.root, &self.target, error)
     }
 
-    async fn with_file<F>(&mut self, work: F) -> Result<(), ArchiveError>
+    async fn with_file<F>(&mut self, work: F) -> Result<(), StoreError>
     where
         F: FnOnce(&mut File) -> io::Result<()> + Send + 'static,
     {
-        let broken = || ArchiveError::Task("a file was written to after a failure".to_owned());
+        let broken = || StoreError::Task("a file was written to after a failure".to_owned());
         let mut file = self.file.take().ok_or_else(broken)?;
         let (file, done) = tokio::task::spawn_blocking(move || {
             let done = work(&mut file);

@@ -7,14 +7,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytes::Bytes;
 use futures_util::future::FutureExt as _;
 
-use super::super::manifest::Kept;
-use super::super::{Archive, ArchiveError};
-use super::folder::Folder;
-use super::{Answer, Condition, Listed, Store, Upload, Version};
+use super::{Answer, Condition, Listed, Store, StoreError, Upload, Version};
 
 /// How an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// It is not done.
     Before,
     /// It is done, and its answer is lost.
@@ -27,7 +24,7 @@ pub(crate) enum Fault {
 
 /// Passes `left` operations on, then fails; with `dead`, all that follow too, as for a process that was killed.
 #[derive(Clone, Debug)]
-pub(crate) struct Faulty {
+pub struct Faulty {
     store: Arc<dyn Store>,
     left: Arc<AtomicI64>,
     fault: Fault,
@@ -35,12 +32,13 @@ pub(crate) struct Faulty {
 }
 
 impl Faulty {
-    pub(crate) fn new(store: Arc<dyn Store>, operations: i64, fault: Fault, dead: bool) -> Faulty {
+    /// Passes `operations` on to `store`, then fails.
+    pub fn new(store: Arc<dyn Store>, operations: i64, fault: Fault, dead: bool) -> Faulty {
         Faulty { store, left: Arc::new(AtomicI64::new(operations)), fault, dead }
     }
 
     /// Whether the fault happened.
-    pub(crate) fn struck(&self) -> bool {
+    pub fn struck(&self) -> bool {
         self.left.load(Ordering::SeqCst) < 0
     }
 
@@ -55,11 +53,11 @@ impl Faulty {
         self.dead.then_some(Fault::Before)
     }
 
-    async fn run<T>(&self, operation: impl Future<Output = Result<T, ArchiveError>>, flip: impl FnOnce(T) -> T) -> Result<T, ArchiveError> {
+    async fn run<T>(&self, operation: impl Future<Output = Result<T, StoreError>>, flip: impl FnOnce(T) -> T) -> Result<T, StoreError> {
         match self.next() {
             None => operation.await,
             Some(Fault::Before) => Err(broken()),
-            Some(Fault::Full) => Err(ArchiveError::Full { place: "here".to_owned(), reason: "no space left on device".to_owned() }),
+            Some(Fault::Full) => Err(StoreError::Full { place: "here".to_owned(), reason: "no space left on device".to_owned() }),
             Some(Fault::After) => {
                 operation.await?;
                 Err(broken())
@@ -69,16 +67,8 @@ impl Faulty {
     }
 }
 
-impl Archive {
-    /// An archive in a folder, and what breaks it.
-    pub(crate) fn breaking(folder: &std::path::Path, operations: i64, fault: Fault) -> (Archive, Faulty) {
-        let faulty = Faulty::new(Arc::new(Folder::new(folder.to_owned())), operations, fault, true);
-        (Archive { store: Arc::new(faulty.clone()), kept: Kept::Rows, level: 1 }, faulty)
-    }
-}
-
-fn broken() -> ArchiveError {
-    ArchiveError::Unavailable { action: "an operation".to_owned(), reason: "broken on purpose".to_owned() }
+fn broken() -> StoreError {
+    StoreError::Unavailable { action: "an operation".to_owned(), reason: "broken on purpose".to_owned() }
 }
 
 /// One bit in the middle.
@@ -148,7 +138,7 @@ impl Upload for FaultyUpload {
                     self.upload.put(bytes).await?;
                     Err(broken())
                 }
-                Some(Fault::Full) => Err(ArchiveError::Full { place: "here".to_owned(), reason: "no space left on device".to_owned() }),
+                Some(Fault::Full) => Err(StoreError::Full { place: "here".to_owned(), reason: "no space left on device".to_owned() }),
                 Some(Fault::Before) => Err(broken()),
             }
         }

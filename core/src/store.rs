@@ -1,25 +1,31 @@
-//! Where objects are kept. What the archive needs of a store is little: durable and atomic writes, ranges, listings, and a conditional
-//! write for the lease. `object_store`'s own local folder syncs nothing and has no conditional update, hence [`folder`].
+//! Where objects are kept: a folder, or a bucket of an S3-compatible store. What is needed of one is little: durable and atomic writes,
+//! ranges, listings, and a conditional write for a lease. `object_store`'s own local folder syncs nothing and has no conditional update,
+//! hence [`Folder`].
+//!
+//! Nothing here knows what an object means, or which setting named the store: whoever opens one says so in its own errors.
 
-pub(crate) mod bucket;
-#[cfg(test)]
-pub(crate) mod faulty;
-pub(crate) mod folder;
+mod bucket;
+mod error;
+pub mod faulty;
+mod folder;
 
 use std::fmt::Debug;
 use std::ops::Range;
 
 use bytes::Bytes;
-use dify_observe_core::dify::time::Micros;
 use futures_util::future::BoxFuture;
 
-use super::ArchiveError;
+pub use bucket::{Bucket, BucketOptions};
+pub use error::StoreError;
+pub use folder::Folder;
+
+use crate::dify::time::Micros;
 
 /// What an operation yields.
-pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, ArchiveError>>;
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A store of objects. What is acknowledged is durable; an object is there as a whole or not at all.
-pub(crate) trait Store: Debug + Send + Sync {
+pub trait Store: Debug + Send + Sync {
     /// Writes an object, in place of the one that may be there.
     fn put<'a>(&'a self, path: &'a str, bytes: Bytes) -> Answer<'a, ()>;
 
@@ -49,7 +55,7 @@ pub(crate) trait Store: Debug + Send + Sync {
 }
 
 /// An object being written.
-pub(crate) trait Upload: Send {
+pub trait Upload: Send {
     /// Adds bytes.
     fn put(&mut self, bytes: Bytes) -> Answer<'_, ()>;
 
@@ -62,7 +68,7 @@ pub(crate) trait Upload: Send {
 
 /// What a conditional write demands.
 #[derive(Clone, Debug)]
-pub(crate) enum Condition {
+pub enum Condition {
     /// The object is not there.
     Absent,
     /// The object is still in this version.
@@ -71,15 +77,15 @@ pub(crate) enum Condition {
 
 /// The version of an object: an ETag, or a hash of its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Version(pub(crate) String);
+pub struct Version(pub String);
 
 /// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
+pub struct Listed {
     /// Its path.
-    pub(crate) path: String,
+    pub path: String,
     /// Its length.
-    pub(crate) size: u64,
+    pub size: u64,
     /// When it was written, by the store's clock.
-    pub(crate) modified: Micros,
+    pub modified: Micros,
 }
