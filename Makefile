@@ -19,6 +19,7 @@ help: ## list the targets
 setup: ## install the servers that tests need, where they are missing (apt, pip; says what first)
 	@scripts/setup-servers.sh postgresql prometheus pgbouncer prometheus-pushgateway
 	@scripts/setup-python.sh >/dev/null
+	@scripts/setup-search-engine.sh $(SEARCH_ENGINE) >/dev/null
 
 build: ## build all binaries
 	$(CARGO) build --locked --workspace --bins
@@ -42,15 +43,16 @@ deny: ## licences, bans and sources of dependencies; unused ones
 	fi
 
 soak: setup build ## the long random histories at full length; seeds are printed, DIFY_OBSERVE_SEED=n repeats one
+	@scripts/setup-search-engine.sh opensearch2 opensearch3 elasticsearch8 >/dev/null
 	DIFY_OBSERVE_SOAK=1 $(CARGO) test --locked --workspace --no-fail-fast -- $(TESTARGS)
 
 demo: ## PostgreSQL with Dify's rows, simulated traffic, the exporter and Prometheus; ONCE=1 checks itself and exits
 	@scripts/demo.sh
 
 BENCH ?= exporter
-bench: ## side-by-side measurements; BENCH=exporter or janitor, BENCHARGS= (see --help) for smaller ones
+bench: ## side-by-side measurements; BENCH=exporter, janitor or shipper, BENCHARGS= (see --help) for smaller ones
 	@scripts/setup-servers.sh postgresql prometheus-sql-exporter prometheus-postgres-exporter
-	$(CARGO) build --locked --profile fast -p dify-exporter -p dify-janitor -p dify-observe-bench --bins
+	$(CARGO) build --locked --profile fast -p dify-exporter -p dify-janitor -p dify-shipper -p dify-observe-bench --bins
 	$(CARGO) run --locked --profile fast -p dify-observe-bench -- $(BENCH) $(BENCHARGS)
 
 docs: ## what is generated from the code: docs/metrics.md, docs/configuration.md

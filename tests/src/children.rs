@@ -101,9 +101,20 @@ impl RunAs {
         }
         Ok(())
     }
+
+    /// Gives a folder and all that is in it to this user.
+    pub(crate) fn give_all(self, folder: &Path) -> anyhow::Result<()> {
+        self.give(folder)?;
+        for entry in std::fs::read_dir(folder).with_context(|| format!("failed to read {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() { self.give_all(&path)? } else { self.give(&path)? }
+        }
+        Ok(())
+    }
 }
 
-fn effective_user() -> anyhow::Result<u32> {
+/// The user that this process runs as.
+pub(crate) fn effective_user() -> anyhow::Result<u32> {
     use std::os::unix::fs::MetadataExt as _;
     Ok(std::fs::metadata("/proc/self").context("failed to look at /proc/self")?.uid())
 }

@@ -8,6 +8,7 @@ pub mod children;
 pub mod demo;
 pub mod fixtures;
 pub mod pgbouncer;
+pub mod planted;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;
@@ -16,6 +17,7 @@ pub mod python;
 pub mod retention;
 pub mod s3;
 pub mod schema;
+pub mod search_engine;
 pub mod seed;
 pub mod truth;
 
