@@ -7,6 +7,7 @@ mod exporter;
 mod janitor;
 mod machine;
 mod progress;
+mod shipper;
 mod statistics;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +26,8 @@ enum Bench {
     Exporter(exporter::Options),
     /// dify-janitor beside Dify's own clean-up and other ways to delete, on one database with live traffic
     Janitor(janitor::Options),
+    /// dify-shipper beside COPY and a script with elasticsearch-py, on the same rows
+    Shipper(shipper::Options),
 }
 
 #[tokio::main]
@@ -34,6 +37,7 @@ async fn main() -> anyhow::Result<()> {
         match bench {
             Bench::Exporter(options) => exporter::run(&options).await,
             Bench::Janitor(options) => janitor::run(&options).await,
+            Bench::Shipper(options) => shipper::run(&options).await,
         }
     };
     // Ctrl-C drops what was started: servers, processes and folders go with their values.
