@@ -51,7 +51,7 @@ async fn live_traffic_is_shipped_as_it_ends() -> anyhow::Result<()> {
     let (arrivals, rate) = dify_observe_tests::seed::length((80, 12.0), (800, 12.0));
     write(&database, seed, traffic(&schema, arrivals, rate)?).await?.await??;
     let mut left = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..240 {
         left = differences(&expected_ended(&database).await?, &ids(&documents(&shipper.stdout())?));
         left.retain(|difference| !difference.ends_with("is not expected"));
         if left.is_empty() {
